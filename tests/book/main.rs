@@ -1,0 +1,4 @@
+//! The book: its links, its quoted code, its transcripts.
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,4 @@
+//! The command podlab, run on the real kernel.
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,4 @@
+//! The labs, run on the real kernel.
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,124 @@
+//! What a test needs of the machine. A test that cannot run says why, is counted, and fails where
+//! `PODLAB_REQUIRE` (a comma-separated list of needs) says that it had to run.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Something that not every machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Effective user 0 in the initial user namespace.
+    Root,
+    /// The cgroup v1 memory controller, writable.
+    Cgroup1,
+    /// The cgroup v2 memory controller, writable.
+    Cgroup2,
+    /// User namespaces for a user without privileges.
+    Userns,
+    /// A Docker engine that answers.
+    Docker,
+    /// A program on the PATH.
+    Program(&'static str),
+}
+
+impl Need {
+    /// The name by which `PODLAB_REQUIRE` asks for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Need::Root => "root",
+            Need::Cgroup1 => "cgroup1",
+            Need::Cgroup2 => "cgroup2",
+            Need::Userns => "userns",
+            Need::Docker => "docker",
+            Need::Program(name) => name,
+        }
+    }
+
+    fn missing(self) -> Option<String> {
+        let (present, otherwise) = match self {
+            Need::Root => (nix::unistd::geteuid().is_root(), "not root".to_owned()),
+            Need::Cgroup1 => (
+                writable("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+                "no writable cgroup v1 memory controller".to_owned(),
+            ),
+            Need::Cgroup2 => (
+                ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().any(|root| {
+                    std::fs::read_to_string(Path::new(root).join("cgroup.subtree_control"))
+                        .is_ok_and(|controllers| controllers.split(' ').any(|c| c == "memory"))
+                }),
+                "no cgroup v2 memory controller".to_owned(),
+            ),
+            Need::Userns => (
+                user_namespace_works(),
+                "an ordinary user may not make a user namespace here".to_owned(),
+            ),
+            Need::Docker => {
+                (succeeds("docker", &["info"]), "no Docker engine answers `docker info`".to_owned())
+            }
+            Need::Program(name) => (on_path(name), format!("no {name} on the PATH")),
+        };
+        (!present).then_some(otherwise)
+    }
+}
+
+/// Returns from the test, with a remark, unless the machine has all that is named.
+#[macro_export]
+macro_rules! needs {
+    ($($need:expr),+ $(,)?) => {
+        if !$crate::support::need::met(&[$($need),+]) {
+            return;
+        }
+    };
+}
+
+/// Whether the machine has all of `needs`; if not, says which it lacks.
+///
+/// # Panics
+///
+/// When a missing need is named by `PODLAB_REQUIRE`.
+pub fn met(needs: &[Need]) -> bool {
+    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+    let required = std::env::var("PODLAB_REQUIRE").unwrap_or_default();
+    for need in needs {
+        let Some(why) = need.missing() else { continue };
+        assert!(
+            !required.split(',').any(|name| name.trim() == need.name()),
+            "PODLAB_REQUIRE names {}, but: {why}",
+            need.name()
+        );
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+        // Written past libtest's capture, which hides what passing tests print.
+        let _ = writeln!(std::io::stderr(), "skipped ({count} so far): {test}: {why}");
+        return false;
+    }
+    true
+}
+
+fn writable(path: &str) -> bool {
+    std::fs::OpenOptions::new().write(true).open(path).is_ok()
+}
+
+fn succeeds(program: &str, args: &[&str]) -> bool {
+    Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn on_path(name: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+}
+
+fn user_namespace_works() -> bool {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "true"]);
+    super::user::as_ordinary(&mut unshare);
+    unshare.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,35 @@
+//! Running a command as a user without privileges.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A user and group that own nothing on any machine.
+pub const ORDINARY: u32 = 54_321;
+
+/// Makes `command` run without privileges: as [`ORDINARY`] when the tests run as root, else as it is.
+pub fn as_ordinary(command: &mut Command) -> &mut Command {
+    if nix::unistd::geteuid().is_root() {
+        command.uid(ORDINARY).gid(ORDINARY).current_dir("/");
+    }
+    command
+}
+
+/// A folder that [`ORDINARY`] may use, removed when dropped.
+pub fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("chmod");
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(folder.path(), Some(ORDINARY), Some(ORDINARY)).expect("chown");
+    }
+    folder
+}
+
+/// A copy of `program` in `folder`: the build folder may lie where only root can go.
+pub fn copy_of(program: &Path, folder: &Path) -> PathBuf {
+    let copy = folder.join(program.file_name().expect("a program has a name"));
+    std::fs::copy(program, &copy).expect("copy the program");
+    std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).expect("chmod");
+    copy
+}
