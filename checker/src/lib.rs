@@ -3,4 +3,5 @@
 //! Facts flow one way: `observe` and `probe` read the kernel into [`facts`]; the exercises and the
 //! judge look at nothing but facts; `report` prints what the judge said.
 
+pub mod book;
 pub mod facts;
