@@ -4,4 +4,13 @@
 //! judge look at nothing but facts; `report` prints what the judge said.
 
 pub mod book;
+pub mod exercise;
+pub mod exercises;
 pub mod facts;
+pub mod judge;
+pub mod observe;
+pub mod params;
+pub mod probe;
+pub mod progress;
+pub mod report;
+pub mod room;

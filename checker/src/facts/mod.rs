@@ -2,16 +2,23 @@
 //! on any machine.
 
 mod cgroup;
+mod evidence;
 mod mount;
 mod namespace;
+mod observation;
 mod process;
 mod reading;
 
 pub use cgroup::{
     Cgroup, CgroupMode, CgroupRef, CgroupTree, Cpu, Hierarchy, Limit, Max, Memory, Pids,
 };
+pub use evidence::{Evidence, Learner, OomBaseline, Room, Start};
 pub use mount::{Mount, MountTable};
 pub use namespace::{Kind, Namespace, NamespaceId, Namespaces};
+pub use observation::{
+    FileKind, FileSeen, Observation, Observed, OomKill, Orphan, ProcView, ProgramFile, Request,
+    Terminate,
+};
 pub use process::{
     Capabilities, CgroupPath, Exe, IdMap, Process, ProcessId, Seccomp, Signals, State,
 };

@@ -1,0 +1,1 @@
+//! What is done, kept in one state file.

@@ -1,0 +1,1 @@
+//! The prepared target of the exercise *locked-room*.
