@@ -4,6 +4,9 @@
 //! judge look at nothing but facts; `report` prints what the judge said.
 
 pub mod book;
+pub mod caller;
+pub mod course;
+pub mod error;
 pub mod exercise;
 pub mod exercises;
 pub mod facts;

@@ -1,0 +1,107 @@
+//! Who called: under sudo(8) the user behind it, to whom progress belongs.
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Uid, User};
+
+/// The user on whose behalf podlab works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    uid: Uid,
+    gid: Gid,
+    /// Login name, or the number where there is none.
+    pub name: String,
+    home: Option<PathBuf>,
+    through_sudo: bool,
+}
+
+impl Caller {
+    /// From our own credentials; when we are root, from `SUDO_UID`.
+    pub fn new() -> Caller {
+        let own = nix::unistd::geteuid();
+        let sudo = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
+        let uid = sudo.filter(|_| own.is_root()).map_or(own, Uid::from_raw);
+        let user = User::from_uid(uid).ok().flatten();
+        Caller {
+            uid,
+            gid: user.as_ref().map_or_else(nix::unistd::getegid, |user| user.gid),
+            name: user.as_ref().map_or_else(|| uid.to_string(), |user| user.name.clone()),
+            home: user.map(|user| user.dir),
+            through_sudo: uid != own,
+        }
+    }
+
+    /// Where this user's state lies: `PODLAB_HOME`, or `podlab` in the XDG state folder, which is
+    /// `.local/state` in the home folder unless `XDG_STATE_HOME` says otherwise.
+    pub fn state_folder(&self) -> Option<PathBuf> {
+        let variable = |name: &str| {
+            let value = std::env::var_os(name).map(PathBuf::from);
+            value.filter(|path| path.is_absolute())
+        };
+        if let Some(home) = variable("PODLAB_HOME") {
+            return Some(home);
+        }
+        // Under sudo the variables may still be root's.
+        let own = (!self.through_sudo).then_some(());
+        let xdg = own.and_then(|()| variable("XDG_STATE_HOME"));
+        let home = own.and_then(|()| variable("HOME")).or_else(|| self.home.clone());
+        Some(xdg.or_else(|| Some(home?.join(".local/state")))?.join("podlab"))
+    }
+
+    /// Does `work` with this user's rights to files: under sudo, a link that they planted leads us
+    /// nowhere they could not go themselves. Only this thread is affected (setfsuid(2)).
+    pub fn with_rights<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _rights = self.through_sudo.then(|| Rights::take(self.uid, self.gid));
+        work()
+    }
+
+    /// Gives `path` to this user, where podlab made it as root for them.
+    ///
+    /// # Errors
+    ///
+    /// As lchown(2).
+    pub fn own(&self, path: &Path) -> std::io::Result<()> {
+        if !self.through_sudo {
+            return Ok(());
+        }
+        std::os::unix::fs::lchown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+    }
+}
+
+impl Default for Caller {
+    fn default() -> Self {
+        Caller::new()
+    }
+}
+
+/// A user's rights to files, for this thread, until dropped.
+struct Rights {
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<libc::gid_t>,
+}
+
+impl Rights {
+    fn take(uid: Uid, gid: Gid) -> Rights {
+        let groups = nix::unistd::getgroups().unwrap_or_default();
+        let groups = groups.into_iter().map(Gid::as_raw).collect();
+        set_thread_groups(&[]);
+        let gid = nix::unistd::setfsgid(gid);
+        let uid = nix::unistd::setfsuid(uid);
+        Rights { uid, gid, groups }
+    }
+}
+
+impl Drop for Rights {
+    fn drop(&mut self) {
+        nix::unistd::setfsuid(self.uid);
+        nix::unistd::setfsgid(self.gid);
+        set_thread_groups(&self.groups);
+    }
+}
+
+/// The system call itself: the C library's setgroups(3) changes every thread.
+fn set_thread_groups(groups: &[libc::gid_t]) {
+    // SAFETY: the pointer and the length are those of a slice that outlives the call.
+    unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+}
