@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// The environment variable that carries the mark.
 const VARIABLE: &str = "PODLAB_TEST_MARK";
@@ -34,6 +38,22 @@ impl Mark {
                     .is_ok_and(|environ| environ.split(|b| *b == 0).any(|v| v == wanted.as_bytes()))
             })
             .collect()
+    }
+
+    /// Ends every process that carries the mark. Those that the kernel does not let go of within five
+    /// seconds (a frozen one, say) are left to the test's own checks.
+    pub fn end_all(&self) {
+        let until = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < until {
+            let processes = self.processes();
+            if processes.is_empty() {
+                return;
+            }
+            for pid in processes {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            std::thread::yield_now();
+        }
     }
 }
 

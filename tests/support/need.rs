@@ -2,7 +2,7 @@
 //! `PODLAB_REQUIRE` (a comma-separated list of needs) says that it had to run.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -36,6 +36,15 @@ impl Need {
         }
     }
 
+    /// The need of that name; a name that is none of the others is a program's.
+    pub fn named(name: &str) -> Need {
+        let known = [Need::Root, Need::Cgroup1, Need::Cgroup2, Need::Userns, Need::Docker];
+        known
+            .into_iter()
+            .find(|need| need.name() == name)
+            .unwrap_or_else(|| Need::Program(name.to_owned().leak()))
+    }
+
     fn missing(self) -> Option<String> {
         let (present, otherwise) = match self {
             Need::Root => (nix::unistd::geteuid().is_root(), "not root".to_owned()),
@@ -57,7 +66,7 @@ impl Need {
             Need::Docker => {
                 (succeeds("docker", &["info"]), "no Docker engine answers `docker info`".to_owned())
             }
-            Need::Program(name) => (on_path(name), format!("no {name} on the PATH")),
+            Need::Program(name) => (program(name).is_some(), format!("no {name} on the PATH")),
         };
         (!present).then_some(otherwise)
     }
@@ -111,9 +120,10 @@ fn succeeds(program: &str, args: &[&str]) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn on_path(name: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+/// The file behind the command `name`, if it is on the PATH.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 fn user_namespace_works() -> bool {

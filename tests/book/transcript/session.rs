@@ -1,0 +1,178 @@
+//! Running a transcript's commands: one bash, in an empty folder that nobody else has.
+
+use std::fs;
+use std::io::{PipeReader, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{LazyLock, OnceLock};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use regex::Regex;
+
+use super::parse::Transcript;
+use crate::support::footprint::Mark;
+use crate::support::user::{as_ordinary, folder};
+
+/// How long a whole transcript may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What the reader's home is called in the book; the test's is a temporary folder.
+const HOME: &str = "/home/you";
+
+/// Where the introduction has the reader build podlab and the labs.
+const PROGRAMS: &str = "podlab/target/release";
+
+/// Runs the commands of `transcript`, and says what each of them printed. Whatever they leave running
+/// is ended.
+pub(crate) fn run(transcript: &Transcript) -> Result<Vec<String>, String> {
+    let home = folder();
+    fs::create_dir_all(home.path().join(PROGRAMS)).expect("a folder");
+    for program in programs_named_in(&transcript.text()) {
+        let name = program.file_name().expect("a program has a name");
+        fs::copy(&program, home.path().join(PROGRAMS).join(name)).expect("copy a program");
+    }
+    let work = home.path().join("work");
+    fs::create_dir(&work).expect("a folder");
+    if transcript.ordinary {
+        std::os::unix::fs::chown(&work, owner_of(home.path()), None).expect("chown");
+    }
+    let end = format!("end-of-step-{}", home.path().display());
+    let shown = terminal(transcript, home.path(), &end)?;
+    Ok(outputs(&shown, &end, home.path()))
+}
+
+/// Everything that the commands print, with a line `end` after what each of them printed.
+fn terminal(transcript: &Transcript, home: &Path, end: &str) -> Result<String, String> {
+    let mark = Mark::new("transcript");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut bash = bash(transcript, home, end);
+    mark.put_on(&mut bash).stdout(writer.try_clone().expect("a descriptor")).stderr(writer);
+    let mut child = bash.spawn().expect("bash");
+    // The command holds the writing end, which would keep the pipe open.
+    drop(bash);
+    let shown = read_until(reader, end, transcript.steps.len());
+    mark.end_all();
+    child.wait().expect("bash");
+    shown
+}
+
+fn bash(transcript: &Transcript, home: &Path, end: &str) -> Command {
+    // The status of a step is that which the next one reads as $?.
+    let driver = format!(
+        r#"for __step; do eval "$__step"; __status=$?; echo '{end}'; (exit $__status); done"#
+    );
+    let mut bash = Command::new("bash");
+    if transcript.ordinary {
+        as_ordinary(&mut bash);
+    }
+    bash.args(["--noprofile", "--norc", "-c", &driver, "bash"])
+        .args(transcript.steps.iter().map(|step| &step.command))
+        .env_clear()
+        .env("PATH", path_with(&home.join(PROGRAMS)))
+        .env("HOME", home)
+        .env("PODLAB_HOME", home.join(".local/state/podlab"))
+        .env("LC_ALL", "C")
+        .env("TERM", "dumb")
+        .current_dir(home.join("work"))
+        .stdin(Stdio::null())
+        .process_group(0);
+    bash
+}
+
+fn path_with(programs: &Path) -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).expect("no folder on the PATH has a colon in its name")
+}
+
+fn owner_of(home: &Path) -> Option<u32> {
+    std::os::unix::fs::MetadataExt::uid(&fs::metadata(home).expect("the folder")).into()
+}
+
+/// Reads until `end` has come `times` times, or nobody can write any more.
+fn read_until(mut reader: PipeReader, end: &str, times: usize) -> Result<String, String> {
+    let until = Instant::now() + DEADLINE;
+    let mut shown = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&shown);
+        if text.matches(end).count() == times {
+            return Ok(text.into_owned());
+        }
+        let left = PollTimeout::try_from(until.saturating_duration_since(Instant::now()));
+        let mut ready = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, left.expect("a minute fits")).expect("poll") == 0 {
+            return Err(format!("not done after {DEADLINE:?}; it showed:\n{text}"));
+        }
+        match reader.read(&mut buffer).expect("read the pipe") {
+            0 => return Err(format!("bash ended early; it showed:\n{text}")),
+            n => shown.extend_from_slice(&buffer[..n]),
+        }
+    }
+}
+
+/// What each step printed, with the test's own folder named as the reader's, and in the words of a
+/// bash that reads a terminal.
+fn outputs(shown: &str, end: &str, home: &Path) -> Vec<String> {
+    let end = format!("{end}\n");
+    let outputs = shown.split_terminator(&end).map(|output| {
+        let output = as_interactive(&output.replace(&home.display().to_string(), HOME));
+        if output.is_empty() || output.ends_with('\n') { output } else { output + "\n" }
+    });
+    outputs.collect()
+}
+
+/// A bash that reads no terminal puts a line number before its messages, and tells of a command that
+/// was killed which one it was.
+fn as_interactive(output: &str) -> String {
+    static NUMBERED: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(?m)^bash: line \d+: ").expect("a pattern"));
+    static KILLED: LazyLock<Regex> = LazyLock::new(|| {
+        let signals = "Killed|Terminated|Aborted|Segmentation fault|Bus error";
+        Regex::new(&format!(r"(?m)^bash: +\d+ ({signals}) .*$")).expect("a pattern")
+    });
+    KILLED.replace_all(&NUMBERED.replace_all(output, "bash: "), "$1").into_owned()
+}
+
+/// podlab and the labs, as far as `text` names them.
+fn programs_named_in(text: &str) -> impl Iterator<Item = PathBuf> {
+    programs()
+        .iter()
+        .filter(|p| p.file_name().is_some_and(|n| text.contains(&*n.to_string_lossy())))
+        .cloned()
+}
+
+/// podlab, and every lab, built when it is absent or older than its source.
+fn programs() -> &'static [PathBuf] {
+    static PROGRAMS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let podlab = PathBuf::from(env!("CARGO_BIN_EXE_podlab"));
+        let built = podlab.parent().expect("a program is in a folder");
+        let labs: Vec<_> = crate::sources::labs()
+            .into_iter()
+            .map(|lab| (built.join(lab.file_stem().expect("a lab has a name")), lab))
+            .collect();
+        if labs.iter().any(|(program, source)| modified(program) < modified(source)) {
+            build_labs(built);
+        }
+        labs.into_iter().map(|(program, _)| program).chain([podlab]).collect()
+    })
+}
+
+fn modified(path: &Path) -> Option<std::time::SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+fn build_labs(built: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "podlab-labs", "--manifest-path"]);
+    cargo.arg(crate::sources::root().join("Cargo.toml"));
+    cargo.arg("--target-dir").arg(built.parent().expect("a build folder is in the target folder"));
+    if built.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo").success(), "the labs do not build");
+}
