@@ -3,5 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod chapters;
+mod links;
+mod pictures;
+mod quotes;
+mod serving;
 mod sources;
 mod transcript;
