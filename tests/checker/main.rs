@@ -1,4 +1,10 @@
 //! The command podlab, run on the real kernel.
 
+#[path = "../support/check.rs"]
+#[allow(dead_code, unreachable_pub, reason = "what the tests of several exercises share")]
+mod check;
+#[path = "../support/means.rs"]
+#[allow(dead_code, unreachable_pub, reason = "what the tests of several exercises share")]
+mod means;
 #[path = "../support/mod.rs"]
 mod support;
