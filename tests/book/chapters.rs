@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use podlab::course::{self, CHAPTERS, Chapter, Lab};
+use podlab::exercises;
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use rstest::rstest;
 
 use crate::sources;
+use crate::transcript::{Step, transcripts};
 
 /// The sections of a chapter, in their order, by the ids of their headings.
 const SECTIONS: [&str; 6] =
@@ -58,12 +61,12 @@ fn contents() -> Vec<(String, String)> {
     entries
 }
 
-/// The chapters have numbers; the introduction and what stands at the end have none.
-fn chapters() -> Vec<(String, String)> {
-    contents()
-        .into_iter()
-        .filter(|(title, _)| title.starts_with(|c: char| c.is_ascii_digit()))
-        .collect()
+/// The text of each chapter of the course, with the chapter.
+fn chapters() -> impl Iterator<Item = (&'static Chapter, String)> {
+    let folder = sources::root().join("book/src");
+    CHAPTERS.iter().map(move |chapter| {
+        (chapter, sources::text(&folder.join(chapter.stem).with_extension("md")))
+    })
 }
 
 #[rstest]
@@ -103,24 +106,71 @@ fn every_page_in_the_table_of_contents_is_built() {
 }
 
 #[test]
+fn the_table_of_contents_has_the_chapters_of_the_course() {
+    let numbered = |(title, _): &(String, String)| title.starts_with(|c: char| c.is_ascii_digit());
+    let expected = CHAPTERS.iter().map(|chapter| {
+        (format!("{}. {}", chapter.number, chapter.title), format!("{}.md", chapter.stem))
+    });
+    assert_eq!(
+        contents().into_iter().filter(numbered).collect::<Vec<_>>(),
+        expected.collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn every_chapter_has_all_sections_in_their_order() {
-    for (_, file) in chapters() {
-        let headings = headings(&sources::text(&sources::root().join("book/src").join(&file)));
+    for (chapter, text) in chapters() {
+        let headings = headings(&text);
         let ids = headings.iter().filter(|h| h.level == HeadingLevel::H2).map(|h| h.id.clone());
-        assert_eq!(ids.map(Option::unwrap_or_default).collect::<Vec<_>>(), SECTIONS, "{file}");
+        assert_eq!(
+            ids.map(Option::unwrap_or_default).collect::<Vec<_>>(),
+            SECTIONS,
+            "{}",
+            chapter.stem
+        );
     }
 }
 
 #[test]
 fn every_chapter_opens_with_a_question_and_a_picture() {
-    for (_, file) in chapters() {
-        let text = sources::text(&sources::root().join("book/src").join(&file));
+    for (Chapter { stem, .. }, text) in chapters() {
         let opening = text.split("\n## ").next().unwrap_or_default();
-        let pictures = |event: &Event| matches!(event, Event::Start(Tag::Image { .. }));
-        assert!(opening.contains('?'), "{file} asks nothing before its first section");
+        let picture = |event: &Event| matches!(event, Event::Start(Tag::Image { .. }));
+        assert!(opening.contains('?'), "{stem} asks nothing before its first section");
         assert!(
-            Parser::new(opening).any(|event| pictures(&event)),
-            "{file} opens without a picture"
+            Parser::new(opening).any(|event| picture(&event)),
+            "{stem} opens without a picture"
         );
     }
+}
+
+#[test]
+fn every_chapter_quotes_its_labs_and_runs_them() {
+    for (Chapter { stem, labs, .. }, text) in chapters() {
+        let transcripts = transcripts(&text).expect("transcripts");
+        for Lab { name, .. } in *labs {
+            assert!(text.contains(&format!("bin/{name}.rs:")), "{stem} does not quote {name}");
+            let runs = |step: &Step| step.command.split([' ', '\n']).any(|word| word == *name);
+            let run = transcripts.iter().flat_map(|transcript| &transcript.steps).any(runs);
+            assert!(run, "no transcript in {stem} runs {name}");
+        }
+    }
+}
+
+#[test]
+fn every_exercise_is_named_where_its_chapter_sets_it() {
+    for (chapter, text) in chapters() {
+        let section = text.split("\n## ").find(|section| section.contains("{#exercise}"));
+        for exercise in chapter.exercises() {
+            let named = section.is_some_and(|section| section.contains(exercise.id));
+            assert!(named, "{} does not name {}", chapter.stem, exercise.id);
+        }
+    }
+}
+
+#[test]
+fn every_exercise_has_its_chapter() {
+    let stray =
+        exercises::ALL.iter().filter(|exercise| course::chapter(exercise.chapter).is_none());
+    assert_eq!(stray.map(|exercise| exercise.id).collect::<Vec<_>>(), [""; 0]);
 }

@@ -3,14 +3,14 @@
 //! No other program, no checkout and no network is needed. A temporary folder exists while the book
 //! is being built, and is gone before the first page is served.
 
-mod error;
 mod pages;
 mod server;
 mod source;
 
 use std::io::Write;
 
-pub use error::Error;
+use crate::error::Error;
+
 pub use pages::Pages;
 pub use server::Server;
 
@@ -34,8 +34,7 @@ pub const USUAL_PORT: u16 = 8026;
 pub fn serve(options: Options, out: &mut dyn Write) -> Result<(), Error> {
     let server = Server::bind(options)?;
     let pages = Pages::build()?;
-    writeln!(out, "http://{}/", server.address())
-        .and_then(|()| out.flush())
-        .map_err(Error::Announce)?;
+    let announced = writeln!(out, "http://{}/", server.address()).and_then(|()| out.flush());
+    announced.map_err(|error| Error::new(format!("cannot write the address: {error}")))?;
     server.run(pages)
 }

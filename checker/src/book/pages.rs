@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use mdbook_driver::MDBook;
 use mdbook_driver::config::Config;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
-use super::{Error, source};
+use super::source;
+use crate::error::Error;
 
 /// The signals by which a person ends a program.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
@@ -26,12 +28,10 @@ impl Pages {
     /// When there is no place for temporary files, or mdBook refuses the sources.
     pub fn build() -> Result<Pages, Error> {
         uninterrupted(|| {
-            let folder = tempfile::Builder::new()
-                .prefix("podlab-book-")
-                .tempdir()
-                .map_err(Error::Temporary)?;
+            let folder = tempfile::Builder::new().prefix("podlab-book-").tempdir();
+            let folder = folder.map_err(|error| no_temporary_folder(&error))?;
             let pages = render(&source::unpack(folder.path())?)?;
-            folder.close().map_err(Error::Temporary)?;
+            folder.close().map_err(|error| no_temporary_folder(&error))?;
             Ok(pages)
         })
     }
@@ -52,18 +52,25 @@ impl Pages {
     ///
     /// When `folder` holds anything, or cannot be written.
     pub fn write_to(&self, folder: &Path) -> Result<(), Error> {
-        fs::create_dir_all(folder).map_err(Error::file(folder))?;
-        if fs::read_dir(folder).map_err(Error::file(folder))?.next().is_some() {
-            return Err(Error::NotEmpty(folder.to_owned()));
+        let made = fs::create_dir_all(folder).and_then(|()| fs::read_dir(folder));
+        if made.map_err(|error| Error::file(folder, error))?.next().is_some() {
+            return Err(Error::file(folder, "not empty").hint("name a new or an empty folder"));
         }
         self.iter().try_for_each(|(path, data)| source::write(&folder.join(path), data))
     }
 }
 
+/// The error itself says where.
+fn no_temporary_folder(error: &io::Error) -> Error {
+    Error::new(format!("no temporary folder: {error}"))
+}
+
 /// Runs mdBook on the book in `folder` and reads what it wrote. `MDBOOK_…` in the environment could
 /// name commands to run, so the configuration is the file alone.
 fn render(folder: &Path) -> Result<Pages, Error> {
-    let told = |error: mdbook_driver::errors::Error| Error::Build(format!("{error:#}"));
+    let told = |error: mdbook_driver::errors::Error| {
+        Error::new(format!("the book cannot be built: {error:#}"))
+    };
     let config = Config::from_disk(folder.join("book.toml")).map_err(told)?;
     let book = MDBook::load_with_config(folder, config).map_err(told)?;
     book.build().map_err(told)?;
@@ -78,13 +85,15 @@ fn read_all(
     prefix: &str,
     pages: &mut BTreeMap<String, Vec<u8>>,
 ) -> Result<(), Error> {
-    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
-        let path = entry.map_err(Error::file(folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    for entry in entries.map_err(|error| Error::file(folder, error))? {
+        let path = entry.path();
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         if path.is_dir() {
-            read_all(&path, &format!("{prefix}{name}/"), pages)?;
+            read_all(&path, &format!("{name}/"), pages)?;
         } else {
-            pages.insert(format!("{prefix}{name}"), fs::read(&path).map_err(Error::file(&path))?);
+            let data = fs::read(&path).map_err(|error| Error::file(&path, error))?;
+            pages.insert(name, data);
         }
     }
     Ok(())

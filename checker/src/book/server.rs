@@ -1,6 +1,8 @@
 //! Pages over HTTP, to this machine only.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,7 +11,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIO
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
-use super::{Error, Options, Pages, USUAL_PORT};
+use super::{Options, Pages, USUAL_PORT};
+use crate::error::Error;
 
 /// The kinds of files that mdBook writes, by the end of their names.
 const TYPES: [(&str, &str); 8] = [
@@ -58,14 +61,14 @@ impl Server {
     /// When the socket fails.
     pub fn run(self, pages: Pages) -> Result<(), Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-        runtime.map_err(Error::Serve)?.block_on(self.answer_all(pages))
+        let ended = runtime.and_then(|runtime| runtime.block_on(self.answer_all(pages)));
+        ended.map_err(|error| Error::new(format!("cannot serve the book: {error}")))
     }
 
-    async fn answer_all(self, pages: Pages) -> Result<(), Error> {
-        self.listener.set_nonblocking(true).map_err(Error::Serve)?;
-        let listener = tokio::net::TcpListener::from_std(self.listener).map_err(Error::Serve)?;
-        let router = Router::new().fallback(answer).with_state(Arc::new(pages));
-        axum::serve(listener, router).await.map_err(Error::Serve)
+    async fn answer_all(self, pages: Pages) -> io::Result<()> {
+        self.listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        axum::serve(listener, Router::new().fallback(answer).with_state(Arc::new(pages))).await
     }
 }
 
@@ -73,7 +76,10 @@ fn listen(port: u16) -> Result<Server, Error> {
     let address = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
     let bound = TcpListener::bind(address)
         .and_then(|listener| Ok(Server { address: listener.local_addr()?, listener }));
-    bound.map_err(|source| Error::Listen { address, source })
+    bound.map_err(|error| {
+        Error::file(Path::new(&address.to_string()), error)
+            .hint("--port 0 takes any port that is free")
+    })
 }
 
 async fn answer(

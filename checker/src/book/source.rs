@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use super::Error;
+use crate::error::Error;
 
 #[derive(RustEmbed)]
 #[folder = "../book"]
@@ -40,7 +40,8 @@ fn unpack_all<Sources: RustEmbed>(folder: &Path) -> Result<(), Error> {
 /// Writes `data` to `path`, where nothing may be yet, and makes the folders on the way.
 pub(super) fn write(path: &Path, data: &[u8]) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(Error::file(parent))?;
+        fs::create_dir_all(parent).map_err(|error| Error::file(parent, error))?;
     }
-    File::create_new(path).and_then(|mut file| file.write_all(data)).map_err(Error::file(path))
+    let written = File::create_new(path).and_then(|mut file| file.write_all(data));
+    written.map_err(|error| Error::file(path, error))
 }

@@ -18,12 +18,12 @@ use crate::sources;
 use crate::support::docker::ensure_busybox;
 use crate::support::need::{Need, met};
 use parse::Transcript;
+pub(crate) use parse::{Step, transcripts};
 
 #[rstest]
 fn a_page_shows_what_a_terminal_shows(#[files("../book/src/*.md")] page: PathBuf) {
     let text = sources::text(&page);
-    let transcripts =
-        parse::transcripts(&text).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+    let transcripts = transcripts(&text).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
     let differing: Vec<_> = transcripts.iter().filter_map(difference).collect();
     if std::env::var_os("PODLAB_BLESS").is_some_and(|value| value == "1") {
         bless(&page, text, &differing);
