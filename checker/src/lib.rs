@@ -1,6 +1,6 @@
 //! podlab: reads the kernel and says what of an exercise holds, what does not, and why.
 //!
-//! Facts flow one way: `observe` and `probe` read the kernel into [`facts`]; the exercises and the
+//! Facts flow one way: [`observe`] and `probe` read the kernel into [`facts`]; the exercises and the
 //! judge look at nothing but facts; `report` prints what the judge said.
 
 pub mod book;
