@@ -44,7 +44,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// `No such file or directory (os error 2)` as this program says it.
-fn lower(text: &str) -> String {
+pub(crate) fn lower(text: &str) -> String {
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())

@@ -94,7 +94,7 @@ pub struct Facts<'a> {
     pub pid: Option<i32>,
 }
 
-impl Facts<'_> {
+impl<'a> Facts<'a> {
     /// Whether this life may be the learner's work: it is the one they named; or they named none
     /// and it began no earlier than they did, and is neither the observer nor its ancestor.
     pub fn may_be_theirs(&self, process: &Process) -> bool {
@@ -108,8 +108,8 @@ impl Facts<'_> {
     }
 
     /// The processes that may be the learner's work, the latest first.
-    pub fn theirs(&self) -> Vec<&Process> {
-        let mut found: Vec<&Process> =
+    pub fn theirs(&self) -> Vec<&'a Process> {
+        let mut found: Vec<&'a Process> =
             self.snapshot.processes.iter().filter(|process| self.may_be_theirs(process)).collect();
         found.sort_by_key(|process| std::cmp::Reverse((process.id.start, process.id.pid)));
         found

@@ -205,7 +205,7 @@ fn run_check(
         How::Probe(ask, judge) => (ask, judge),
     };
     let Some(request) = ask(&scene) else {
-        return Verdict::cannot_tell("there is nothing to try it on");
+        return nothing_to_ask_about(check, subject);
     };
     if scene.seen(&request).is_none() {
         let Some(observation) = experiment(&request) else {
@@ -218,6 +218,14 @@ fn run_check(
         Some(Observation::Nothing { why }) => Verdict::cannot_tell(why.clone()),
         Some(observation) => judge(&scene, observation),
         None => Verdict::cannot_tell(not_tried(&request)),
+    }
+}
+
+/// Where nothing comes near, nothing can be found out, but nothing holds either.
+fn nothing_to_ask_about(check: &Check, subject: &Subject) -> Verdict {
+    match subject {
+        Subject::Nothing => Verdict::fails("nothing that comes near", check.claim),
+        _ => Verdict::cannot_tell("there is nothing to try it on"),
     }
 }
 

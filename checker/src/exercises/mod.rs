@@ -3,11 +3,14 @@
 
 mod fake_init;
 mod pid_view;
+mod recover_the_program;
+mod two_lives;
 
 use crate::exercise::Exercise;
 
 /// Every exercise.
-pub const ALL: &[Exercise] = &[fake_init::EXERCISE];
+pub const ALL: &[Exercise] =
+    &[two_lives::EXERCISE, recover_the_program::EXERCISE, fake_init::EXERCISE];
 
 /// The exercise with this id.
 pub fn by_id(id: &str) -> Option<&'static Exercise> {

@@ -138,18 +138,32 @@ pub struct Terminate {
 /// A program file and the file beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProgramFile {
-    /// Hard links that the program file still has; an overlay file system may say 1 for none.
+    /// The folder in which it is or was, seen from the process's root.
+    pub folder: String,
+    /// The name it has or had there.
+    pub name: String,
+    /// Whether the kernel says that it was deleted, and the path does not lead to it.
+    pub deleted: bool,
+    /// Whether it never had a name (memfd_create(2), `O_TMPFILE` of open(2)).
+    pub never_named: bool,
+    /// Hard links that the file still has; an overlay file system may say 1 for none.
     pub links: u64,
     /// Whether it lies on an overlay file system.
     pub on_overlay: bool,
-    /// Whether it never had a name (memfd_create(2)).
-    pub is_memfd: bool,
+    /// Another name that the same file has in that folder.
+    pub other_name: Option<String>,
+    /// Device of the file.
+    pub dev: u64,
+    /// Inode of the file.
+    pub ino: u64,
     /// Its size in bytes.
     pub size: u64,
     /// Its SHA-256, in hexadecimal.
     pub sha256: String,
-    /// The folder in which it was, seen from the process's root.
-    pub folder: String,
+    /// The path by which the process was started, where that leads nowhere any more.
+    pub lost_call: Option<String>,
+    /// The script that the program interprets, where its path leads nowhere any more.
+    pub lost_script: Option<String>,
     /// The file beside it; absent where there is none.
     pub beside: Reading<FileSeen>,
 }
@@ -167,7 +181,7 @@ pub struct FileSeen {
     pub ino: u64,
     /// Its size in bytes.
     pub size: u64,
-    /// SHA-256 of a regular file, in hexadecimal.
+    /// SHA-256 in hexadecimal, of a regular file that has the program's size and may be read.
     pub sha256: Option<String>,
 }
 

@@ -5,9 +5,11 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use crate::error::lower;
 use crate::facts::ProcessId;
 
 /// A process by pidfd and by its open directory in /proc. The directory of a process that has ended
@@ -25,7 +27,9 @@ impl Held {
     ///
     /// When it is gone, or may not be looked at.
     pub(super) fn open(id: ProcessId) -> Result<Held, String> {
-        let said = |what: &str, error| format!("{what} of process {}: {error}", id.pid);
+        let said = |what: &str, error: rustix::io::Errno| {
+            format!("{what} of process {}: {}", id.pid, lower(&error.to_string()))
+        };
         let pid = Pid::from_raw(id.pid).ok_or_else(|| format!("no process has PID {}", id.pid))?;
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
             .map_err(|error| said("pidfd", error))?;
@@ -68,6 +72,23 @@ impl Held {
         let mut content = Vec::new();
         File::from(self.open_file(path, OFlags::RDONLY)?).read_to_end(&mut content)?;
         Ok(content)
+    }
+
+    /// Where a link below its directory in /proc leads, as the kernel puts it.
+    ///
+    /// # Errors
+    ///
+    /// As readlink(2).
+    pub(super) fn link(&self, path: &str) -> rustix::io::Result<Vec<u8>> {
+        let target = rustix::fs::readlinkat(&self.directory, path, Vec::new())?;
+        Ok(target.into_bytes())
+    }
+
+    /// Whether it has ended, waited for or not.
+    pub(super) fn has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        !matches!(poll(&mut ended, Some(&at_once)), Ok(0))
     }
 
     /// Sends it a signal.
