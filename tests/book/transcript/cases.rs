@@ -33,6 +33,16 @@ use super::normal::{normal, same};
 )]
 #[case::echoed("$ echo $!\n4712", "$ echo $!\n513")]
 #[case::memory_in_use("VmRSS:    1412 kB", "VmRSS:    1380 kB")]
+#[case::devices("device 0:43 inode 2, device 8:1", "device 0:51 inode 2, device 254:0")]
+#[case::pages_of_memory("the file's page 0x11a883", "the file's page 0x3bb2")]
+#[case::a_pid_that_only_its_fate_tells("15287 has ended with it", "833 has ended with it")]
+#[case::several_pids("cgroup.procs 15294, 15295", "cgroup.procs 500, 501")]
+#[case::the_size_of_a_build("read 9106 KiB from it", "read 612 KiB from it")]
+#[case::the_log_of_a_kill(
+    "Killed process 15295 (a) total-vm:70048kB, anon-rss:32896kB, file-rss:1600kB, shmem-rss:0kB, UID:0 pgtables:108kB",
+    "Killed process 911 (a) total-vm:70052kB, anon-rss:32900kB, file-rss:1604kB, shmem-rss:0kB, UID:0 pgtables:112kB"
+)]
+#[case::a_counter_that_went_up("memory.failcnt 0 -> 35", "memory.failcnt 0 -> 12")]
 fn these_are_the_same(#[case] one: &str, #[case] other: &str) {
     assert!(same(one, other), "{}\n{}", normal(one), normal(other));
 }
@@ -63,6 +73,13 @@ fn these_are_the_same(#[case] one: &str, #[case] other: &str) {
 #[case::few_against_many("2 processes", "143 processes")]
 #[case::counter("oom_kill 0", "oom_kill 1")]
 #[case::pids_limit("pids.max 512", "pids.max 1024")]
+#[case::another_device("device 0:43, device 0:43", "device 0:43, device 0:44")]
+#[case::another_inode("device 0:43 inode 2", "device 0:43 inode 3")]
+#[case::another_page("page 0x11a883, page 0x11a883", "page 0x11a883, page 0x277253")]
+#[case::a_counter_that_stayed("memory.failcnt 0 -> 35", "memory.failcnt 0 -> 0")]
+#[case::killed_or_not("oom_kill 0 -> 1", "oom_kill 0 -> 2")]
+#[case::peak("memory.max_usage_in_bytes 0 -> 33554432", "memory.max_usage_in_bytes 0 -> 16777216")]
+#[case::amount_in_bytes("touch 8388608 bytes", "touch 16777216 bytes")]
 fn these_are_not_the_same(#[case] one: &str, #[case] other: &str) {
     assert!(!same(one, other), "{}", normal(one));
 }

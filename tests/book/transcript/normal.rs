@@ -25,9 +25,12 @@ pub(crate) fn normal(text: &str) -> String {
     VOLATILE.replace_all(&text, |found: &Captures| names.name(found)).into_owned()
 }
 
-/// Process IDs below this are those inside a namespace, or that of init: they mean something. So does
-/// an exit status, which is never above 255.
-const FIRST_VOLATILE_PID: u64 = 256;
+/// Process IDs below these are those inside a namespace, or that of init: they mean something. So does
+/// an exit status, which is never above 255. The kernel gives none above 4194304 (proc_sys_kernel(5)).
+const PIDS: std::ops::RangeInclusive<u64> = 256..=4_194_304;
+
+/// Inode numbers below this are those of a root folder, or of the first files in a new file system.
+const FIRST_VOLATILE_INODE: u64 = 256;
 
 /// Counts of processes from here on are those of a whole machine.
 const MANY: u64 = 20;
@@ -40,14 +43,21 @@ const NAMESPACES: std::ops::Range<u64> = 0xEFFF_FFF8..0xFFFF_FFFF;
 static VOLATILE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"(?x)
-        (?<time>
+        (?<device>\bdevice\ \d+:\d+\b)
+        | (?<time>
             \b\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\ ?[+-]\d\d:?\d\d)?
           | \b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\ \d{1,2}\ (?:\d\d:\d\d(?::\d\d)?(?:\ \d{4})?|\d{4})\b
           | \b\d{1,3}:\d\d(?::\d\d)?(?:\.\d+)?\b
           | \b\d+\.\d+\ ?(?:s|ms|µs|us|ns|seconds)\b
         )
-        | (?<memory>\b(?:Vm|Rss|Pss|Shared|Private)[A-Za-z_]*:\ \d+\ kB)
-        | (?<at>\b[0-9a-f]{8,16}-[0-9a-f]{8,16}\b | \b0x[0-9a-f]{9,16}\b)
+        | (?<memory>
+            \b(?:Vm|Rss|Pss|Shared|Private)[A-Za-z_]*:\ \d+\ kB
+          | \b(?:total-vm|anon-rss|file-rss|pgtables):\d+kB
+          | \bmemory\.(?:usage_in_bytes|current)\ \d+
+          | \bread\ \d+\ KiB
+        )
+        | (?<counter>\bmemory\.(?:failcnt|events\ max)\ \d+\ ->\ [1-9]\d*)
+        | (?<at>\b[0-9a-f]{8,16}-[0-9a-f]{8,16}\b | \b0x[0-9a-f]{9,16}\b | \bpage\ 0x[0-9a-f]+\b)
         | (?<id>\b(?:[0-9a-f]{12}|[0-9a-f]{64})\b)
         | (?<temporary>(?:\btmp\.|\.tmp)[A-Za-z0-9]{6,12}\b)
         | (?<amount>\b\d+\ ?(?:[KMG]i?B|kB|B|bytes|%|ms|µs|us|ns|s)\b)
@@ -58,15 +68,15 @@ static VOLATILE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// What says of the numbers in its first group what they are.
-static TOLD: LazyLock<[(Kind, Regex); 5]> = LazyLock::new(|| {
+static TOLD: LazyLock<[(Kind, Regex); 7]> = LazyLock::new(|| {
     let told = |kind, pattern| (kind, Regex::new(pattern).expect("a pattern"));
+    let named = r"(?i)\b(?:[a-z]*pid|tid|tgid|pgid|sid|process|child|parent|cgroup\.proc)s?\b ?[:=#]? ?((?:\d+\b,? ?)+)";
     [
-        told(
-            Kind::Pid,
-            r"(?i)\b(?:[a-z]*pid|tid|tgid|pgid|sid|process|child|parent)s?\b ?[:=#]? ?((?:\d+\b ?)+)",
-        ),
-        told(Kind::Pid, r"/proc/(\d+)"),
+        told(Kind::Pid, named),
+        told(Kind::Pid, r"(?:/proc/|\bas )(\d+)"),
         told(Kind::Pid, r"(?:\b[a-z][\w.-]*|\{[\w.-]+\})\((\d+)\)"),
+        told(Kind::Pid, r"\b(\d+) (?:has|is|was|exits|exited|ends|ended|waits)\b"),
+        told(Kind::Pid, r"Killed process (\d+)"),
         told(Kind::Inode, r"(?i)\b(?:inode|ino)s?\b ?[:=#]? ?(\d+)"),
         told(Kind::Many, r"\b(\d+) (?:other )?processes\b"),
     ]
@@ -86,6 +96,7 @@ enum Kind {
     Inode,
     Many,
     Id,
+    Device,
     Address,
     Temporary,
 }
@@ -94,7 +105,8 @@ impl Kind {
     /// Whether a number of this kind is another one in each run.
     fn is_volatile(self, number: u64) -> bool {
         match self {
-            Kind::Pid => number >= FIRST_VOLATILE_PID,
+            Kind::Pid => PIDS.contains(&number),
+            Kind::Inode => number >= FIRST_VOLATILE_INODE,
             Kind::Many => number >= MANY,
             _ => true,
         }
@@ -140,7 +152,7 @@ fn in_tables(text: &str) -> Vec<(Kind, &str)> {
         let words: Vec<_> = line.split(' ').collect();
         if line.starts_with("$ ") {
             columns.clear();
-        } else if words.contains(&"PID") {
+        } else if words.contains(&"PID") && line == line.to_uppercase() {
             columns = words.iter().map(|word| column(word)).collect();
         } else {
             let entries = columns.iter().zip(words);
@@ -173,7 +185,11 @@ impl Names {
         if is("time") {
             "<time>".to_owned()
         } else if is("memory") {
-            whole.split(' ').next().unwrap_or_default().to_owned() + " <memory>"
+            whole.split([' ', ':']).next().unwrap_or_default().to_owned() + " <memory>"
+        } else if is("counter") {
+            whole.rsplit_once(' ').unwrap_or_default().0.to_owned() + " <counted>"
+        } else if is("device") {
+            self.renamed(Kind::Device, whole)
         } else if is("at") {
             self.renamed(Kind::Address, whole)
         } else if is("id") && whole.contains(|c: char| c.is_ascii_alphabetic()) {

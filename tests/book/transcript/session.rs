@@ -22,6 +22,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// What the reader's home is called in the book; the test's is a temporary folder.
 const HOME: &str = "/home/you";
 
+/// What the reader's cgroup is called in the book; the test's is that of whoever runs the tests.
+const CGROUP: &str = "/user.slice";
+
 /// Where the introduction has the reader build podlab and the labs.
 const PROGRAMS: &str = "podlab/target/release";
 
@@ -114,15 +117,26 @@ fn read_until(mut reader: PipeReader, end: &str, times: usize) -> Result<String,
     }
 }
 
-/// What each step printed, with the test's own folder named as the reader's, and in the words of a
-/// bash that reads a terminal.
+/// What each step printed, with the test's own folder and cgroup named as the reader's, and in the
+/// words of a bash that reads a terminal.
 fn outputs(shown: &str, end: &str, home: &Path) -> Vec<String> {
     let end = format!("{end}\n");
     let outputs = shown.split_terminator(&end).map(|output| {
-        let output = as_interactive(&output.replace(&home.display().to_string(), HOME));
+        let output = output.replace(&home.display().to_string(), HOME);
+        let output = own_cgroups().iter().fold(output, |text, own| text.replace(own, CGROUP));
+        let output = as_interactive(&output);
         if output.is_empty() || output.ends_with('\n') { output } else { output + "\n" }
     });
     outputs.collect()
+}
+
+/// The cgroups that this test is in, but for a root: the longer first, since one may begin another.
+fn own_cgroups() -> Vec<String> {
+    let lines = fs::read_to_string("/proc/self/cgroup").expect("/proc/self/cgroup");
+    let paths = lines.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(str::to_owned);
+    let mut own: Vec<_> = paths.filter(|path| path.len() > 1).collect();
+    own.sort_by_key(|path| std::cmp::Reverse(path.len()));
+    own
 }
 
 /// A bash that reads no terminal puts a line number before its messages, and tells of a command that
