@@ -1,6 +1,8 @@
 //! Who called: under sudo(8) the user behind it, to whom progress belongs.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
 
 use nix::unistd::{Gid, Uid, User};
 
@@ -55,16 +57,16 @@ impl Caller {
         work()
     }
 
-    /// Gives `path` to this user, where podlab made it as root for them.
-    ///
-    /// # Errors
-    ///
-    /// As lchown(2).
-    pub fn own(&self, path: &Path) -> std::io::Result<()> {
-        if !self.through_sudo {
-            return Ok(());
+    /// A command that runs as this user.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        if self.through_sudo {
+            command.uid(self.uid.as_raw()).gid(self.gid.as_raw());
+            if let Some(home) = &self.home {
+                command.env("HOME", home);
+            }
         }
-        std::os::unix::fs::lchown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+        command
     }
 }
 

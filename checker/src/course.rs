@@ -69,6 +69,6 @@ pub fn chapter(stem: &str) -> Option<&'static Chapter> {
 }
 
 /// Every lab, in the order of the course.
-pub fn labs() -> impl Iterator<Item = &'static Lab> {
+pub fn labs() -> impl Iterator<Item = &'static Lab> + Clone {
     CHAPTERS.iter().flat_map(|chapter| chapter.labs)
 }

@@ -5,6 +5,7 @@
 
 pub mod book;
 pub mod caller;
+pub mod cli;
 pub mod course;
 pub mod error;
 pub mod exercise;
@@ -17,3 +18,4 @@ pub mod probe;
 pub mod progress;
 pub mod report;
 pub mod room;
+pub mod session;

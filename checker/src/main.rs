@@ -1,5 +1,5 @@
 //! The command `podlab`.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    podlab::cli::main()
 }

@@ -109,13 +109,14 @@ impl Home {
     /// # Errors
     ///
     /// As [`Home::load`], or when the file cannot be written; the state is then as it was.
-    pub fn update(&self, change: impl FnOnce(&mut State)) -> Result<(), Error> {
+    pub fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
         self.caller.with_rights(|| {
             make_folder(&self.folder)?;
             let _lock = lock(&self.folder.join("lock"))?;
             let mut state = load(&self.file())?;
-            change(&mut state);
-            store(&self.folder, &self.file(), &state)
+            let result = change(&mut state);
+            store(&self.folder, &self.file(), &state)?;
+            Ok(result)
         })
     }
 
