@@ -19,6 +19,8 @@ pub enum Need {
     Userns,
     /// A Docker engine that answers.
     Docker,
+    /// A virtual machine: `PODLAB_VM_IMAGE` names the folder that `vm/build` filled.
+    Vm,
     /// A program on the PATH.
     Program(&'static str),
 }
@@ -32,6 +34,7 @@ impl Need {
             Need::Cgroup2 => "cgroup2",
             Need::Userns => "userns",
             Need::Docker => "docker",
+            Need::Vm => "vm",
             Need::Program(name) => name,
         }
     }
@@ -66,6 +69,10 @@ impl Need {
             Need::Docker => {
                 (succeeds("docker", &["info"]), "no Docker engine answers `docker info`".to_owned())
             }
+            Need::Vm => (
+                program("qemu-system-x86_64").is_some() && vm_image_is_built(),
+                "no QEMU, or no image of vm/build's in the folder PODLAB_VM_IMAGE".to_owned(),
+            ),
             Need::Program(name) => (program(name).is_some(), format!("no {name} on the PATH")),
         };
         (!present).then_some(otherwise)
@@ -124,6 +131,11 @@ fn succeeds(program: &str, args: &[&str]) -> bool {
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+fn vm_image_is_built() -> bool {
+    std::env::var_os("PODLAB_VM_IMAGE")
+        .is_some_and(|image| Path::new(&image).join("disk").is_file())
 }
 
 fn user_namespace_works() -> bool {
