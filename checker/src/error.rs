@@ -39,16 +39,6 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<crate::observe::Error> for Error {
-    fn from(error: crate::observe::Error) -> Error {
-        let said = Error::new(error.to_string());
-        match error.hint() {
-            Some(hint) => said.hint(hint),
-            None => said,
-        }
-    }
-}
-
 fn one_line(text: &str) -> String {
     crate::report::printable(text.lines().next().unwrap_or_default())
 }

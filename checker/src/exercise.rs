@@ -95,16 +95,26 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Whether this life may be the learner's work: it is the one they named; or they named none
-    /// and it began no earlier than they did, and is neither the observer nor its ancestor.
+    /// Whether this life may be the learner's work: it is the one they named; or they named none,
+    /// it began no earlier than they did, and it is neither podlab itself nor of the kernel.
     pub fn may_be_theirs(&self, process: &Process) -> bool {
         match self.pid {
             Some(pid) => process.id.pid == pid,
             None => {
                 self.start.is_none_or(|start| process.id.start >= start.ticks)
-                    && process.id.pid != self.snapshot.observer
+                    && !process.is_kernel_thread()
+                    && !self.is_podlab(process)
             }
         }
+    }
+
+    /// The observer, and the probes and rooms that it starts, run the same program.
+    fn is_podlab(&self, process: &Process) -> bool {
+        let own = self.snapshot.observer().and_then(|observer| observer.exe.known());
+        process.id.pid == self.snapshot.observer
+            || own.is_some_and(|own| {
+                process.exe.known().is_some_and(|exe| (exe.dev, exe.ino) == (own.dev, own.ino))
+            })
     }
 
     /// The processes that may be the learner's work, the latest first.

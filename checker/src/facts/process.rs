@@ -204,6 +204,11 @@ impl Process {
         self.state.is_alive()
     }
 
+    /// Whether it is a thread of the kernel: it lives, and has no memory of its own.
+    pub fn is_kernel_thread(&self) -> bool {
+        self.is_alive() && self.rss_anon == Reading::Absent
+    }
+
     /// Its effective user.
     pub fn user(&self) -> u32 {
         self.uids[1]
