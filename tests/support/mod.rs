@@ -5,4 +5,5 @@
 pub mod docker;
 pub mod footprint;
 pub mod need;
+pub mod running;
 pub mod user;

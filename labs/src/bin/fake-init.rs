@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -61,9 +62,11 @@ fn run(command: &[OsString]) -> Result<ExitCode, Failure> {
     let (forked, flags) = clone_init()?;
     let ForkResult::Parent { child: init } = forked else {
         drop(ours);
-        // What ends the parent ends us. Should it have ended before this call, nobody says go.
+        // What ends the parent ends us. It says go when it knows that; if it is gone, it does not.
         prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("prctl PR_SET_PDEATHSIG"))?;
-        theirs.read_exact(&mut [0; 2]).map_err(failed("the parent's go"))?;
+        if theirs.write_all(b"!").and_then(|()| theirs.read_exact(&mut [0])).is_err() {
+            return Ok(ExitCode::FAILURE);
+        }
         return signals.map_or_else(|| show_inside(theirs), |signals| serve(command, &signals));
     };
     drop(theirs);
@@ -72,14 +75,15 @@ fn run(command: &[OsString]) -> Result<ExitCode, Failure> {
     }
     let outside = outside(init, flags)?;
     // With a command, standard output is the command's alone.
-    let Some(signals) = signals else {
+    if signals.is_some() {
+        let _ = writeln!(io::stderr(), "here     {outside}");
+    } else {
         say("here", outside)?;
-        // Should PID 1 be gone, its status tells.
-        let _ = ours.write_all(b"go");
-        return show_end(init, ours);
-    };
-    let _ = writeln!(io::stderr(), "here     {outside}");
-    let _ = ours.write_all(b"go");
+    }
+    // Should PID 1 be gone, these fail, and its status tells.
+    let _ = ours.read_exact(&mut [0]);
+    let _ = ours.write_all(b"!");
+    let Some(signals) = signals else { return show_end(init, ours) };
     let code = attend(init, &signals);
     take_terminal_back();
     code
@@ -222,13 +226,16 @@ fn show_orphan() -> Result<(), Failure> {
     let (mut until_closed, held) = UnixStream::pair().map_err(failed("socketpair"))?;
     // SAFETY: there is one thread.
     let ForkResult::Parent { child } = unsafe { fork() }.map_err(failed("fork"))? else {
+        let parent = getpid();
         // SAFETY: there is one thread.
         if let Ok(ForkResult::Child) = unsafe { fork() } {
-            let (own, parent) = (getpid(), getppid());
             drop(held);
             let _ = until_closed.read(&mut [0]);
-            let text = format!("{own}: its parent {parent} has exited, getppid() = {}", getppid());
-            let _ = say("orphan", text);
+            let now = getppid();
+            let _ = say(
+                "orphan",
+                format!("{}: its parent {parent} exited, getppid() = {now}", getpid()),
+            );
         }
         // SAFETY: it ends a forked child, to which nothing of the parent's belongs.
         unsafe { libc::_exit(0) }
@@ -271,20 +278,28 @@ fn has_ended(pidfd: &OwnedFd) -> Result<bool, Failure> {
 }
 // ANCHOR_END: end
 
-/// Takes over the signals that an init attends to.
-fn hold_signals() -> Result<SignalFd, Failure> {
+/// The signals that an init attends to.
+fn attended() -> SigSet {
     use Signal::*;
-    let held = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD, SIGALRM, SIGTTOU];
-    let held = SigSet::from_iter(held);
-    held.thread_block().map_err(failed("sigprocmask"))?;
-    SignalFd::new(&held).map_err(failed("signalfd"))
+    [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD, SIGALRM, SIGTTOU]
+        .into_iter()
+        .collect()
+}
+
+/// Makes those signals wait until they are read.
+fn hold_signals() -> Result<SignalFd, Failure> {
+    attended().thread_block().map_err(failed("sigprocmask"))?;
+    SignalFd::new(&attended()).map_err(failed("signalfd"))
 }
 
 // ANCHOR: serve
 /// PID 1 with a command: an init of the smallest kind.
 fn serve(command: &[OsString], signals: &SignalFd) -> Result<ExitCode, Failure> {
     mount_proc()?;
-    match Command::new(&command[0]).args(&command[1..]).spawn() {
+    let mut child = Command::new(&command[0]);
+    // SAFETY: there is one thread, so the forked child may do what its parent may do.
+    let child = unsafe { child.args(&command[1..]).pre_exec(|| Ok(attended().thread_unblock()?)) };
+    match child.spawn() {
         Ok(child) => attend(Pid::from_raw(child.id() as i32), signals),
         Err(error) => {
             // As a shell has it: 127 not found, 126 found and not to be run.

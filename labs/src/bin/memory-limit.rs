@@ -13,7 +13,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -68,13 +68,12 @@ struct Version {
 const V1: Version = Version {
     name: "cgroup v1",
     limit: "memory.limit_in_bytes",
-    // Memory and swap together, so the same limit leaves no room for swap.
+    // Memory and swap together. A page more than memory, so that memory is what runs full.
     swap: "memory.memsw.limit_in_bytes",
-    swap_limit: |limit| limit,
+    swap_limit: |limit| limit + PAGE,
     usage: "memory.usage_in_bytes",
     counters: &[
         ("memory.failcnt", ""),
-        ("memory.memsw.failcnt", ""),
         ("memory.oom_control", "oom_kill "),
         ("memory.max_usage_in_bytes", ""),
     ],
@@ -117,10 +116,11 @@ fn run(args: &Args) -> Result<u8, Failure> {
     let path = parent.join(format!("memory-limit-{}", getpid()));
     let group = Group { path, version, has_command: !args.command.is_empty() };
     let watcher = start_watcher(&group.path)?;
-    let outcome = group.limited(limit, &args.command);
+    group.say("here", format!("pid {}, {}: {}", getpid(), version.name, parent.display()))?;
+    let outcome = group.use_up(limit, &args.command);
     end_watcher(watcher, &group.path)?;
-    let gone = if group.path.exists() { "still there" } else { "gone" };
-    group.say("end", format!("{}: {gone}", group.path.display()))?;
+    let state = if group.path.exists() { "still there" } else { "gone" };
+    group.say("end", format!("{}: {state}", group.path.display()))?;
     outcome
 }
 
@@ -201,7 +201,11 @@ fn start_watcher(group: &Path) -> Result<(Pid, UnixStream), Failure> {
     };
     drop(theirs);
     let mut errno = [0];
-    ours.read_exact(&mut errno).map_err(failed("the watcher"))?;
+    if let Err(error) = ours.read_exact(&mut errno) {
+        // Something killed it. Should it have made the group, that is empty.
+        let _ = fs::remove_dir(group);
+        return Err(failed("the watcher")(error));
+    }
     match errno {
         [0] => Ok((watcher, ours)),
         [errno] => Err(failed(group.display())(Errno::from_raw(errno.into()))),
@@ -263,12 +267,12 @@ fn kill_members(procs: &Path) -> Result<(), Failure> {
 // ANCHOR_END: watcher
 
 impl Group {
-    fn limited(&self, limit: usize, command: &[OsString]) -> Result<u8, Failure> {
-        self.say("group", format!("{} ({})", self.path.display(), self.version.name))?;
+    fn use_up(&self, limit: usize, command: &[OsString]) -> Result<u8, Failure> {
+        self.say("group", self.path.display())?;
         self.set_limit(limit)?;
-        let before = self.counters()?;
+        let before = self.counters();
         let code = if self.has_command { self.run(command)? } else { self.fill(limit)? };
-        for ((name, before), (_, after)) in before.iter().zip(self.counters()?) {
+        for ((name, before), (_, after)) in before.iter().zip(self.counters()) {
             self.say("count", format!("{name:<32} {before} -> {after}"))?;
         }
         Ok(code)
@@ -299,17 +303,23 @@ impl Group {
         })?;
         let (eater, mut go) = self.member(|go| self.eat(go, 2 * limit))?;
         let members = self.read("cgroup.procs")?;
-        self.say("join", format!("{onlooker} and {eater}      cgroup.procs {members}"))?;
+        self.say(
+            "join",
+            format!("process {onlooker}, process {eater}      cgroup.procs {members}"),
+        )?;
         let _ = go.write_all(b"!");
         let WaitStatus::Signaled(_, by, _) = waitpid(eater, None).map_err(failed("wait"))? else {
             return Err(Failure(1, format!("{eater} touched twice the limit and was not killed")));
         };
         let (signal, code) = (by as u8, 128 + by as u8);
-        self.say("die", format!("{eater} was killed by {by}, {signal}: for a shell {code}"))?;
+        self.say(
+            "die",
+            format!("process {eater} was killed by {by}, {signal}: a shell says {code}"),
+        )?;
         let state = field(&format!("/proc/{onlooker}/status"), "State")?;
         let members = self.read("cgroup.procs")?;
-        self.say("live", format!("{onlooker} is {state}      cgroup.procs {members}"))?;
-        let found = log.and_then(|log| find_kill(log, eater));
+        self.say("live", format!("process {onlooker} is {state}      cgroup.procs {members}"))?;
+        let found = log.and_then(|log| find_kill(log, eater)).map_err(failed("/dev/kmsg"));
         self.say("log", found.unwrap_or_else(|Failure(_, why)| why))?;
         Ok(0)
     }
@@ -356,12 +366,17 @@ impl Group {
     /// Runs the command as a member, and waits for it.
     fn run(&self, command: &[OsString]) -> Result<u8, Failure> {
         // Ctrl-C is for the command; the lab still has the counters to print.
-        let keys = SigSet::from_iter([Signal::SIGINT, Signal::SIGQUIT]);
+        let keys: SigSet = [Signal::SIGINT, Signal::SIGQUIT].into_iter().collect();
         keys.thread_block().map_err(failed("sigprocmask"))?;
         let (lab, procs) = (getpid(), self.path.join("cgroup.procs"));
         let mut child = Command::new(&command[0]);
         // SAFETY: there is one thread, so the forked child may do what the lab may do.
-        let child = unsafe { child.args(&command[1..]).pre_exec(move || join(lab, &procs)) };
+        let child = unsafe {
+            child.args(&command[1..]).pre_exec(move || {
+                keys.thread_unblock()?;
+                join(lab, &procs)
+            })
+        };
         match child.status() {
             Ok(status) => {
                 let signal = status.signal().unwrap_or(0);
@@ -377,14 +392,13 @@ impl Group {
     }
 
     /// The version's counters, as they are now. An older kernel may not have them all.
-    fn counters(&self) -> Result<Vec<(String, String)>, Failure> {
-        let mut counters = Vec::new();
-        for (file, key) in self.version.counters {
-            let Ok(text) = self.read(file) else { continue };
-            let value = text.split(", ").find_map(|entry| entry.strip_prefix(key)).unwrap_or("?");
-            counters.push((format!("{file} {key}"), value.trim().to_owned()));
-        }
-        Ok(counters)
+    fn counters(&self) -> Vec<(String, String)> {
+        let value = |&(file, key): &(&str, &str)| {
+            let text = self.read(file).ok()?;
+            let value = text.split(", ").find_map(|entry| entry.strip_prefix(key))?;
+            Some((format!("{file} {key}"), value.to_owned()))
+        };
+        self.version.counters.iter().filter_map(value).collect()
     }
 
     fn read(&self, file: &str) -> Result<String, Failure> {
@@ -416,35 +430,24 @@ fn join(lab: Pid, procs: &Path) -> io::Result<()> {
 }
 
 // ANCHOR: log
-/// The kernel's log, from now on.
-fn open_log() -> Result<File, Failure> {
-    let mut log = OpenOptions::new();
-    let log = log.read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
-    let mut log = log.map_err(failed("/dev/kmsg"))?;
-    log.seek(SeekFrom::End(0)).map_err(failed("/dev/kmsg"))?;
+/// The kernel's log from now on, to be read without waiting.
+fn open_log() -> io::Result<File> {
+    let mut log = File::options().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg")?;
+    log.seek(SeekFrom::End(0))?;
     Ok(log)
 }
 
-/// What the log says of the end of `pid`. Each read gives one record: numbers;text.
-fn find_kill(mut log: File, pid: Pid) -> Result<String, Failure> {
+/// What it says of the end of `pid`. Each read gives one record: numbers;text.
+fn find_kill(mut log: File, pid: Pid) -> io::Result<String> {
     let mut record = [0; 8 * KIB];
-    loop {
-        match log.read(&mut record) {
-            Ok(length) => {
-                let record = String::from_utf8_lossy(&record[..length]);
-                let text = record.split_once(';').unwrap_or_default().1.lines().next();
-                if let Some(text) = text.filter(|text| text.contains(&format!("process {pid} ("))) {
-                    return Ok(text.to_owned());
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            Err(_) => {
-                return Ok(format!(
-                    "no line about {pid}: it counts as the first PID namespace does"
-                ));
-            }
+    while let Ok(length) = log.read(&mut record) {
+        let record = String::from_utf8_lossy(&record[..length]);
+        let text = record.split_once(';').unwrap_or_default().1.lines().next().unwrap_or_default();
+        if text.contains(&format!("Killed process {pid} (")) {
+            return Ok(text.to_owned());
         }
     }
+    Ok(format!("nothing about {pid}; it has the numbers of the first PID namespace"))
 }
 // ANCHOR_END: log
 
