@@ -2,7 +2,7 @@
 //! waited for until nothing of it is left that could print.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -40,7 +40,11 @@ pub fn start(test: &str, command: &mut Command) -> Running {
     let (output, writer) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
     mark.put_on(command).stdin(Stdio::piped());
     command.stdout(writer.try_clone().expect("a descriptor")).stderr(writer);
-    let mut child = command.spawn().expect("start the command");
+    // A program that was just copied is busy while another thread's child still has it open to write.
+    let mut child = until("program to be free", || match command.spawn() {
+        Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+        spawned => Some(spawned.expect("start the command")),
+    });
     // The command holds writing ends, which would keep the pipe open.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let input = child.stdin.take();
@@ -134,7 +138,7 @@ pub fn status_field(pid: i32, name: &str) -> Option<String> {
 }
 
 /// Looks again and again until there is something to see. For what the kernel tells nobody.
-pub fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(seen) = look() {

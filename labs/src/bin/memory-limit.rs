@@ -195,18 +195,19 @@ fn start_watcher(group: &Path) -> Result<(Pid, UnixStream), Failure> {
         let _ = theirs.write_all(&[made.map_or_else(|error| error as u8, |()| 0)]);
         // However the lab ends, its end of this stream closes.
         let _ = theirs.read(&mut [0]);
-        let removed = made.map_or(Ok(()), |()| remove(group));
+        let removed = made.map_or(Ok(()), |()| remove(group)).map_err(failed(group.display()));
         // SAFETY: it ends a forked child, to which nothing of the parent's belongs.
         unsafe { libc::_exit(removed.map_or_else(Failure::tell, |()| 0).into()) }
     };
     drop(theirs);
-    let mut errno = [0];
-    if let Err(error) = ours.read_exact(&mut errno) {
-        // Something killed it. Should it have made the group, that is empty.
-        let _ = fs::remove_dir(group);
-        return Err(failed("the watcher")(error));
-    }
-    match errno {
+    let mut answer = [0];
+    ours.read_exact(&mut answer)
+        .inspect_err(|_| {
+            // Something killed it. Should it have made the group, that is empty.
+            let _ = fs::remove_dir(group);
+        })
+        .map_err(failed("the watcher"))?;
+    match answer {
         [0] => Ok((watcher, ours)),
         [errno] => Err(failed(group.display())(Errno::from_raw(errno.into()))),
     }
@@ -217,49 +218,47 @@ fn end_watcher((watcher, stream): (Pid, UnixStream), group: &Path) -> Result<(),
     drop(stream);
     match waitpid(watcher, None) {
         Ok(WaitStatus::Exited(_, 0)) => Ok(()),
-        _ => remove(group),
+        _ => remove(group).map_err(failed(group.display())),
     }
 }
 
-/// Kills all that is in the group and below, and removes it.
-fn remove(group: &Path) -> Result<(), Failure> {
+/// Ends all that is in the group and below, and removes it.
+fn remove(group: &Path) -> io::Result<()> {
     loop {
-        let below = fs::read_dir(group).map_err(failed(group.display()))?.flatten();
-        for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        let removed = empty(group).and_then(|()| fs::remove_dir(group));
+        match removed.as_ref().map_err(io::Error::raw_os_error) {
+            // Who has ended may still be on the way out.
+            Err(Some(libc::EBUSY | libc::ENODEV)) => sched_yield()?,
+            // The watcher of a lab that ran in here has been faster.
+            Err(Some(libc::ENOENT)) => return Ok(()),
+            _ => return removed,
+        }
+    }
+}
+
+/// Removes the groups below, kills the members, and waits until they have ended.
+fn empty(group: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(group)?.flatten() {
+        if entry.file_type()?.is_dir() {
             remove(&entry.path())?;
         }
-        kill_members(&group.join("cgroup.procs"))?;
-        match fs::remove_dir(group) {
-            // A process that has ended may still be on its way out of the group.
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                sched_yield().map_err(failed("sched_yield"))?;
-            }
-            removed => return removed.map_err(failed(group.display())),
-        }
     }
-}
-
-/// Kills the processes named in `procs` and waits until they have ended.
-fn kill_members(procs: &Path) -> Result<(), Failure> {
-    let list = || fs::read_to_string(procs).map_err(failed(procs.display()));
+    let list = || fs::read_to_string(group.join("cgroup.procs"));
     for pid in list()?.lines() {
         let number = pid.parse::<i32>().unwrap_or(0);
         // SAFETY: the call takes two numbers.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, number, 0) };
-        match Errno::result(fd) {
-            Err(Errno::ESRCH) => continue,
-            other => other.map_err(failed(format!("pidfd_open {pid}")))?,
-        };
+        if Errno::result(fd) == Err(Errno::ESRCH) {
+            continue;
+        }
         // SAFETY: the kernel has just made this descriptor for us.
-        let member = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-        // Still listed, now that we hold it: then it is a member that we hold.
+        let member = unsafe { OwnedFd::from_raw_fd(Errno::result(fd)? as i32) };
+        // If it is still listed now that we hold it, then what we hold is a member.
         if list()?.lines().any(|listed| listed == pid) {
-            // SAFETY: no siginfo is passed. An error means that it has ended already.
-            unsafe {
-                libc::syscall(libc::SYS_pidfd_send_signal, member.as_raw_fd(), libc::SIGKILL, 0, 0)
-            };
-            let mut end = [PollFd::new(member.as_fd(), PollFlags::POLLIN)];
-            poll(&mut end, PollTimeout::NONE).map_err(failed("poll"))?;
+            let fd = member.as_raw_fd();
+            // SAFETY: no siginfo is passed. It fails only for a member that has ended already.
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, libc::SIGKILL, 0, 0) };
+            poll(&mut [PollFd::new(member.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
         }
     }
     Ok(())
