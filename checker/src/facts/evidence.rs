@@ -2,8 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::{CgroupRef, Observed, ProcessId, Snapshot};
+use super::{Cgroup, CgroupRef, CgroupTree, Observed, ProcessId, Snapshot};
 
 /// Whose parameters an exercise has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +39,17 @@ pub struct OomBaseline {
     pub kills: u64,
 }
 
+impl OomBaseline {
+    /// The groups in which something has been killed so far.
+    pub fn all(tree: &CgroupTree) -> Vec<OomBaseline> {
+        let noted = |group: &Cgroup| {
+            let kills = *group.memory.as_ref()?.oom_kills.known()?;
+            (kills > 0).then(|| OomBaseline { at: group.at.clone(), ino: group.ino, kills })
+        };
+        tree.groups.iter().filter_map(noted).collect()
+    }
+}
+
 /// A prepared room: a process whose namespaces hold three words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Room {
@@ -55,8 +67,41 @@ pub struct Room {
     pub digests: [String; 3],
     /// Digest of the word that the note has outside.
     pub decoy: String,
-    /// Digests of the whole answers of rooms that are gone, each with its salt.
-    pub earlier: Vec<[String; 2]>,
+    /// The words of rooms that are gone, the latest first.
+    pub earlier: Vec<EarlierRoom>,
+}
+
+/// The words of a room that is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EarlierRoom {
+    /// Mixed into the digests.
+    pub salt: String,
+    /// Digests of the words inside: file, network, host name.
+    pub digests: [String; 3],
+}
+
+impl Room {
+    /// How many rooms that are gone are remembered.
+    const MOST_EARLIER: usize = 4;
+
+    /// How often a digest is digested again, so that guessing a word takes longer than finding it.
+    const ROUNDS: u32 = 4096;
+
+    /// The digest of a word: SHA-256 over salt and word, then over itself, in hexadecimal.
+    pub fn digest(salt: &str, word: &str) -> String {
+        let mut digest = Sha256::new().chain_update(salt).chain_update(word).finalize();
+        for _ in 0..Room::ROUNDS {
+            digest = Sha256::digest(digest);
+        }
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What the next room remembers: this one and those before it.
+    pub fn remembered(&self) -> Vec<EarlierRoom> {
+        let this = EarlierRoom { salt: self.salt.clone(), digests: self.digests.clone() };
+        let before = self.earlier.iter().cloned();
+        std::iter::once(this).chain(before).take(Room::MOST_EARLIER).collect()
+    }
 }
 
 /// All that a verdict rests on: `podlab judge` needs nothing else.

@@ -12,7 +12,7 @@ mod reading;
 pub use cgroup::{
     Cgroup, CgroupMode, CgroupRef, CgroupTree, Cpu, Hierarchy, Limit, Max, Memory, Pids,
 };
-pub use evidence::{Evidence, Learner, OomBaseline, Room, Start};
+pub use evidence::{EarlierRoom, Evidence, Learner, OomBaseline, Room, Start};
 pub use mount::{Mount, MountTable};
 pub use namespace::{Kind, Namespace, NamespaceId, Namespaces};
 pub use observation::{
