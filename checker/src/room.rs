@@ -95,8 +95,14 @@ pub fn clear(room: &Room, caller: &Caller) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes the files of a room that was never recorded, because podlab was ended while it made it.
-pub fn sweep(folder: &Path, caller: &Caller) {
+/// Removes the folder with all that the exercise left in it: the files of a room, also of one that
+/// was never recorded because podlab was ended while it made it, and the learner's answer. What
+/// else the learner has put there stays.
+pub fn forget(folder: &Path, caller: &Caller) {
+    caller.with_rights(|| files::forget(folder));
+}
+
+fn sweep(folder: &Path, caller: &Caller) {
     caller.with_rights(|| files::sweep(folder));
 }
 

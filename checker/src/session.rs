@@ -3,11 +3,11 @@
 use crate::error::Error;
 use crate::exercise::{Exercise, Target};
 use crate::exercises;
-use crate::facts::{Evidence, Learner, Room, Start};
+use crate::facts::{Evidence, Learner, OomBaseline, Start};
 use crate::judge::{Judgement, Outcome};
 use crate::observe;
 use crate::progress::{Home, Progress};
-use crate::room;
+use crate::room::{self, Prepared};
 
 /// One learner, and where their progress is kept.
 pub struct Session {
@@ -35,20 +35,24 @@ impl Session {
     /// When the machine cannot be read, or what is needed not be prepared.
     pub fn begin(&self, exercise: &'static Exercise) -> Result<Progress, Error> {
         let earlier = self.home.load()?.of(exercise.id);
-        clear(&earlier)?;
+        self.clear(&earlier)?;
         let snapshot = observe::snapshot(&observe::Options::default())?;
+        let prepared = self.prepare(exercise, &earlier)?;
         let start = Start {
             boot_id: snapshot.machine.boot_id,
             ticks: snapshot.machine.ticks_since_boot,
-            oom_kills: exercises::oom_baseline(&snapshot.cgroups),
-            room: self.prepare(exercise, &earlier)?,
+            oom_kills: OomBaseline::all(&snapshot.cgroups),
+            room: prepared.as_ref().map(|prepared| prepared.room().clone()),
         };
-        self.home.update(|state| {
+        let progress = self.home.update(|state| {
             let progress = state.exercises.entry(exercise.id.to_owned()).or_default();
             progress.start = Some(start);
             progress.mistake = None;
             progress.clone()
-        })
+        })?;
+        // Only what is recorded stays: whenever podlab is ended, nothing is left that reset misses.
+        prepared.map(Prepared::release).transpose()?;
+        Ok(progress)
     }
 
     /// Removes what was prepared for `exercise`, and forgets that it was begun.
@@ -58,7 +62,10 @@ impl Session {
     /// When what was prepared cannot be removed.
     pub fn reset(&self, exercise: &'static Exercise) -> Result<(), Error> {
         let progress = self.home.load()?.of(exercise.id);
-        clear(&progress)?;
+        self.clear(&progress)?;
+        if exercise.target == Some(Target::LockedRoom) {
+            room::forget(&self.home.exercise_folder(exercise.id)?, self.home.caller());
+        }
         self.home.update(|state| {
             if let Some(progress) = state.exercises.get_mut(exercise.id) {
                 *progress = Progress {
@@ -108,7 +115,7 @@ impl Session {
         })
     }
 
-    fn prepare(&self, exercise: &Exercise, earlier: &Progress) -> Result<Option<Room>, Error> {
+    fn prepare(&self, exercise: &Exercise, earlier: &Progress) -> Result<Option<Prepared>, Error> {
         match exercise.target {
             None => Ok(None),
             Some(Target::LockedRoom) => {
@@ -118,11 +125,11 @@ impl Session {
             }
         }
     }
-}
 
-fn clear(progress: &Progress) -> Result<(), Error> {
-    match progress.start.as_ref().and_then(|start| start.room.as_ref()) {
-        Some(room) => room::clear(room),
-        None => Ok(()),
+    fn clear(&self, progress: &Progress) -> Result<(), Error> {
+        match progress.start.as_ref().and_then(|start| start.room.as_ref()) {
+            Some(room) => room::clear(room, self.home.caller()),
+            None => Ok(()),
+        }
     }
 }

@@ -16,8 +16,3 @@ pub const ALL: &[Exercise] =
 pub fn by_id(id: &str) -> Option<&'static Exercise> {
     ALL.iter().find(|exercise| exercise.id == id)
 }
-
-/// What has been killed so far: the counters that *oom-once* compares with.
-pub fn oom_baseline(_tree: &crate::facts::CgroupTree) -> Vec<crate::facts::OomBaseline> {
-    Vec::new()
-}

@@ -17,6 +17,9 @@ const DESK: &str = "desk";
 /// The file on it.
 const NOTE: &str = "note";
 
+/// The file that the learner writes, beside the desk.
+const ANSWER: &str = "answer";
+
 const FOLDER: OFlags =
     OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
@@ -27,7 +30,7 @@ pub(super) fn note(folder: &Path) -> PathBuf {
 
 /// Where the learner writes the answer.
 pub(super) fn answer(folder: &Path) -> PathBuf {
-    folder.join("answer")
+    folder.join(ANSWER)
 }
 
 /// The folder of the room with this note.
@@ -70,17 +73,33 @@ pub(super) fn sweep(folder: &Path) {
     let remove = || -> rustix::io::Result<()> {
         let folder = rustix::fs::open(folder, FOLDER, Mode::empty())?;
         let desk = rustix::fs::openat(&folder, DESK, FOLDER, Mode::empty())?;
-        match rustix::fs::statat(&desk, NOTE, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => {
-                rustix::fs::unlinkat(&desk, NOTE, AtFlags::empty())?;
-            }
-            Ok(_) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error),
-        }
+        remove_file(&desk, NOTE)?;
         rustix::fs::unlinkat(&folder, DESK, AtFlags::REMOVEDIR)
     };
     // What cannot be removed is the learner's, or will be met again when a room is made.
     let _ = remove();
+}
+
+/// Removes the desk, the answer, and the folder itself if nothing else is in it.
+pub(super) fn forget(folder: &Path) {
+    sweep(folder);
+    let remove = || -> rustix::io::Result<()> {
+        remove_file(&rustix::fs::open(folder, FOLDER, Mode::empty())?, ANSWER)?;
+        rustix::fs::rmdir(folder)
+    };
+    // As above.
+    let _ = remove();
+}
+
+/// Removes a regular file; anything else of that name stays.
+fn remove_file(folder: &OwnedFd, name: &str) -> rustix::io::Result<()> {
+    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => {
+            rustix::fs::unlinkat(folder, name, AtFlags::empty())
+        }
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
