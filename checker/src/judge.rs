@@ -175,7 +175,7 @@ fn run_checks(
     for check in exercise.checks {
         let verdict = match unmet(exercise, check, &verdicts) {
             Some(by) => Verdict::Blocked { by },
-            None => run_check(check, facts, subject, observations, experiment),
+            None => run_check(exercise, check, facts, subject, observations, experiment),
         };
         verdicts.push(verdict);
     }
@@ -193,6 +193,7 @@ fn unmet(exercise: &Exercise, check: &Check, verdicts: &[Verdict]) -> Option<&'s
 }
 
 fn run_check(
+    exercise: &Exercise,
     check: &Check,
     facts: &Facts,
     subject: &Subject,
@@ -205,7 +206,7 @@ fn run_check(
         How::Probe(ask, judge) => (ask, judge),
     };
     let Some(request) = ask(&scene) else {
-        return nothing_to_ask_about(check, subject);
+        return nothing_to_ask_about(exercise, check, &scene);
     };
     if scene.seen(&request).is_none() {
         let Some(observation) = experiment(&request) else {
@@ -221,9 +222,15 @@ fn run_check(
     }
 }
 
-/// Where nothing comes near, nothing can be found out, but nothing holds either.
-fn nothing_to_ask_about(check: &Check, subject: &Subject) -> Verdict {
-    match subject {
+/// Where nothing comes near, nothing can be found out, but nothing holds either. What podlab has yet
+/// to prepare is not the learner's fault.
+fn nothing_to_ask_about(exercise: &Exercise, check: &Check, scene: &Scene) -> Verdict {
+    let is_prepared = scene.facts.start.is_some_and(|start| start.room.is_some());
+    match scene.subject {
+        _ if exercise.target.is_some() && !is_prepared => Verdict::cannot_tell(format!(
+            "nothing is prepared yet: podlab start {} does it",
+            exercise.id
+        )),
         Subject::Nothing => Verdict::fails("nothing that comes near", check.claim),
         _ => Verdict::cannot_tell("there is nothing to try it on"),
     }

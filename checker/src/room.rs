@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::caller::Caller;
-use crate::error::Error;
+use crate::error::{Error, lower};
 use crate::facts::{ProcessId, Room};
 use crate::params::WORDS;
 
@@ -50,8 +50,7 @@ impl Prepared {
     ///
     /// When the keeper has ended.
     pub fn release(mut self) -> Result<Room, Error> {
-        let told = self.keeper.write_all(&[keeper::STAY]);
-        told.map_err(|error| Error::new(format!("the room's keeper has ended: {error}")))?;
+        self.keeper.write_all(&[keeper::STAY]).map_err(|_| not_made("its keeper has ended"))?;
         Ok(self.room)
     }
 }
@@ -151,7 +150,7 @@ fn text(path: &Path) -> Result<String, Error> {
 
 /// Starts the keeper and waits until its room is furnished.
 fn settle(plan: &keeper::Plan) -> Result<(ChildStdin, ProcessId, u16), Error> {
-    let failed = |error: io::Error| Error::new(format!("the room cannot be made: {error}"));
+    let failed = |error: io::Error| not_made(&lower(&error.to_string()));
     let mut child = spawn().map_err(failed)?;
     let furnished = converse(&mut child, plan);
     if furnished.is_err() {
@@ -160,6 +159,15 @@ fn settle(plan: &keeper::Plan) -> Result<(ChildStdin, ProcessId, u16), Error> {
     }
     child.wait().map_err(failed)?;
     furnished
+}
+
+/// Why there is no room, and what to do where the kernel refused the namespaces.
+fn not_made(why: &str) -> Error {
+    let error = Error::new(format!("the room cannot be made: {why}"));
+    if why.starts_with("unshare") {
+        return error.hint("podlab doctor says what restricts namespaces here; root may make them");
+    }
+    error
 }
 
 fn spawn() -> io::Result<Child> {
@@ -178,7 +186,7 @@ fn spawn() -> io::Result<Child> {
 
 /// Hands over the plan and hears of the keeper's PID and port.
 fn converse(child: &mut Child, plan: &keeper::Plan) -> Result<(ChildStdin, ProcessId, u16), Error> {
-    let failed = |error: io::Error| Error::new(format!("the room cannot be made: {error}"));
+    let failed = |error: io::Error| not_made(&lower(&error.to_string()));
     let mut stdin = child.stdin.take().expect("standard input is a pipe");
     let mut line = serde_json::to_vec(plan).map_err(|error| failed(error.into()))?;
     line.push(b'\n');
@@ -192,7 +200,7 @@ fn converse(child: &mut Child, plan: &keeper::Plan) -> Result<(ChildStdin, Proce
         match hear(&mut reports).map_err(failed)? {
             keeper::Report::Keeper(number) => pid = Some(number),
             keeper::Report::Furnished(number) => port = Some(number),
-            keeper::Report::Failed(why) => return Err(keeper::refused(&why)),
+            keeper::Report::Failed(why) => return Err(not_made(&why)),
         }
     }
 }
@@ -225,7 +233,9 @@ fn start_in(stat: &[u8]) -> Option<u64> {
 /// Ends the keeper, if it is still the same life and still a keeper.
 fn end(keeper: ProcessId) -> Result<(), Error> {
     let Some(held) = hold(keeper) else { return Ok(()) };
-    let failed = |error: io::Error| Error::new(format!("process {}: {error}", keeper.pid));
+    let failed = |error: io::Error| {
+        Error::new(format!("process {}: {}", keeper.pid, lower(&error.to_string())))
+    };
     match rustix::process::pidfd_send_signal(&held, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
         Err(rustix::io::Errno::PERM) => {

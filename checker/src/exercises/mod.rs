@@ -2,6 +2,8 @@
 //! book's tests and completion are read.
 
 mod fake_init;
+mod locked_room;
+mod oom_once;
 mod pid_view;
 mod recover_the_program;
 mod two_lives;
@@ -9,8 +11,13 @@ mod two_lives;
 use crate::exercise::Exercise;
 
 /// Every exercise.
-pub const ALL: &[Exercise] =
-    &[two_lives::EXERCISE, recover_the_program::EXERCISE, fake_init::EXERCISE];
+pub const ALL: &[Exercise] = &[
+    two_lives::EXERCISE,
+    recover_the_program::EXERCISE,
+    fake_init::EXERCISE,
+    locked_room::EXERCISE,
+    oom_once::EXERCISE,
+];
 
 /// The exercise with this id.
 pub fn by_id(id: &str) -> Option<&'static Exercise> {

@@ -200,7 +200,8 @@ pub enum FileKind {
 /// One `oom-kill:` record of the kernel log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OomKill {
-    /// Microseconds since boot (CLOCK_MONOTONIC).
+    /// Microseconds since boot, suspension included, by the log's clock: CLOCK_BOOTTIME but for its
+    /// drift.
     pub at_us: u64,
     /// The cgroup whose limit was hit; none for the machine as a whole.
     pub limited: Option<String>,

@@ -15,7 +15,6 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
 use serde::{Deserialize, Serialize};
 
 use super::{files, service};
-use crate::error::Error;
 
 /// The byte that lets a keeper stay.
 pub(super) const STAY: u8 = b'!';
@@ -47,15 +46,6 @@ const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNS
     .union(CloneFlags::CLONE_NEWIPC)
     .union(CloneFlags::CLONE_NEWPID);
 
-/// Why the kernel would not have it, and what to do.
-pub(super) fn refused(why: &str) -> Error {
-    let error = Error::new(format!("the room cannot be made: {why}"));
-    if why.starts_with("unshare") {
-        return error.hint("podlab doctor says what restricts namespaces here; root may make them");
-    }
-    error
-}
-
 /// What podlab does when it was started with [`super::ARGUMENT`].
 pub fn keeper() -> ExitCode {
     if begin().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -74,8 +64,13 @@ fn begin() -> io::Result<()> {
     match unsafe { nix::unistd::fork() } {
         Ok(ForkResult::Parent { child }) => report(&Report::Keeper(child.as_raw())),
         Ok(ForkResult::Child) => keep(&plan),
-        Err(error) => report(&Report::Failed(format!("fork: {}", error.desc()))),
+        Err(error) => report(&Report::Failed(step("fork")(error))),
     }
+}
+
+/// For [`Result::map_err`]: the step that failed, and what the kernel said.
+fn step<E: Into<io::Error>>(name: &str) -> impl Fn(E) -> String {
+    move |error| format!("{name}: {}", crate::error::lower(&error.into().to_string()))
 }
 
 fn report(report: &Report) -> io::Result<()> {
@@ -101,15 +96,14 @@ fn close_inherited() -> io::Result<()> {
 /// Leaves the machine's namespaces; the next child is the first of the new PID namespace.
 fn divide() -> Result<(), String> {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    let said = |error: Errno| format!("unshare: {}", error.desc());
     match nix::sched::unshare(NAMESPACES) {
         Err(Errno::EPERM) => {}
-        outcome => return outcome.map_err(said),
+        outcome => return outcome.map_err(step("unshare")),
     }
-    nix::sched::unshare(NAMESPACES | CloneFlags::CLONE_NEWUSER).map_err(said)?;
+    nix::sched::unshare(NAMESPACES | CloneFlags::CLONE_NEWUSER).map_err(step("unshare"))?;
     let write = |file: &str, line: String| {
         let path = format!("/proc/self/{file}");
-        std::fs::write(&path, line).map_err(|error| format!("{path}: {error}"))
+        std::fs::write(&path, line).map_err(step(&path))
     };
     write("setgroups", "deny".to_owned())?;
     write("uid_map", format!("0 {uid} 1"))?;
@@ -119,7 +113,7 @@ fn divide() -> Result<(), String> {
 /// The keeper: furnishes the room, waits for the word to stay, and serves until it is told to end.
 fn keep(plan: &Plan) -> io::Result<()> {
     let furnished = furnish(plan).and_then(|(signals, listener)| {
-        let port = listener.local_addr().map_err(|error| format!("getsockname: {error}"))?.port();
+        let port = listener.local_addr().map_err(step("getsockname"))?.port();
         Ok((signals, listener, port))
     });
     let (signals, listener, port) = match furnished {
@@ -135,18 +129,17 @@ fn keep(plan: &Plan) -> io::Result<()> {
 }
 
 fn furnish(plan: &Plan) -> Result<(SignalFd, TcpListener), String> {
-    let step = |name: &'static str| move |error: Errno| format!("{name}: {}", error.desc());
     let [file, _, host] = &plan.words;
     // Its name in ps, and a session of its own: the terminal's signals are not for it.
     nix::sys::prctl::set_name(c"locked-room").map_err(step("prctl"))?;
     nix::unistd::setsid().map_err(step("setsid"))?;
     let signals = take_signals().map_err(step("signalfd"))?;
     nix::unistd::sethostname(host).map_err(step("sethostname"))?;
-    mount_note(plan, file).map_err(|error| format!("mount: {error}"))?;
+    mount_note(plan, file).map_err(step("mount"))?;
     raise_loopback().map_err(step("lo"))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-    Ok((signals, listener.map_err(|error| format!("listen: {error}"))?))
+    Ok((signals, listener.map_err(step("listen"))?))
 }
 
 /// PID 1 is spared signals that it has no handler for; those that are to end it are read instead.

@@ -1,0 +1,433 @@
+//! *oom-once*: a memory limit that ends one process and not another (cgroups(7); the kernel's
+//! admin-guide/cgroup-v1/memory.rst and admin-guide/cgroup-v2.rst).
+
+use std::cmp::Reverse;
+
+use crate::exercise::{Check, Exercise, Facts, How, Mistake, Scene, Subject, Verdict};
+use crate::facts::{
+    Cgroup, CgroupTree, Limit, Memory, Observation, OomKill, Process, Reading, Request,
+};
+use crate::params::Params;
+
+const MIB: u64 = 1 << 20;
+
+/// The exercise.
+pub(super) const EXERCISE: Exercise = Exercise {
+    id: "oom-once",
+    chapter: "memory-limit",
+    title: "One is killed, one lives",
+    task,
+    target: None,
+    subjects,
+    checks: &[
+        Check {
+            id: "limit",
+            claim: "a cgroup has this memory limit",
+            points: 1,
+            needs: &[],
+            how: How::Facts(has_limit),
+        },
+        Check {
+            id: "killed",
+            claim: "something in it was killed for want of memory",
+            points: 3,
+            needs: &["limit"],
+            how: How::Facts(has_killed),
+        },
+        Check {
+            id: "by-its-limit",
+            claim: "it was this limit that was reached",
+            points: 1,
+            needs: &["killed"],
+            how: How::Facts(reached_its_limit),
+        },
+        Check {
+            id: "survivor",
+            claim: "a process in it was there before and lives on",
+            points: 2,
+            needs: &["killed"],
+            how: How::Probe(ask, has_survivor),
+        },
+    ],
+    mistakes: &[
+        Mistake {
+            id: "high-not-max",
+            check: "limit",
+            recognise: high_not_max,
+            explain: "this is the group's memory.high. Above it the kernel slows the group down \
+                      and takes memory back, but kills no one. The limit is memory.max.",
+            hint: "write the limit to memory.max",
+        },
+        Mistake {
+            id: "wrong-unit",
+            check: "limit",
+            recognise: wrong_unit,
+            explain: "the number is right, the unit is not. The kernel reads a plain number as \
+                      bytes, and K, M and G as powers of 1024: 1 MiB is 1048576 bytes. It rounds \
+                      down to whole pages.",
+            hint: "read the file back: it says in bytes what the kernel has understood",
+        },
+        Mistake {
+            id: "killing-disabled",
+            check: "killed",
+            recognise: killing_disabled,
+            explain: "killing is switched off in this group. At the limit its processes wait until \
+                      memory is freed, and no one frees any.",
+            hint: "write 0 to memory.oom_control",
+        },
+        Mistake {
+            id: "killed-before-start",
+            check: "killed",
+            recognise: killed_before_start,
+            explain: "something was killed in this group, but before the exercise began. Kernel \
+                      counters are never set back, so only what is added since then counts.",
+            hint: "let it happen once more, or make a new group",
+        },
+        Mistake {
+            id: "moved-after-allocating",
+            check: "killed",
+            recognise: moved_after_allocating,
+            explain: "a process in the group has more memory than the group was charged with. \
+                      Memory is charged to the group that its process is in when it first touches \
+                      it, and the charge stays there when the process moves.",
+            hint: "put the process in the group first, and let it allocate then",
+        },
+        Mistake {
+            id: "never-moved",
+            check: "killed",
+            recognise: never_moved,
+            explain: "the limit stands, but no process has ever used memory in this group. A limit \
+                      is for those who are in the group, and for no one else.",
+            hint: "write the PID to cgroup.procs, and grep memory /proc/PID/cgroup to see that it \
+                   is there; in a shell, 0 stands for whoever writes",
+        },
+        Mistake {
+            id: "reclaimed-not-killed",
+            check: "killed",
+            recognise: reclaimed_not_killed,
+            explain: "the limit was reached, and the kernel found memory to take back: the cache \
+                      of files, or memory that it could swap out. It kills only when nothing is \
+                      left to take.",
+            hint: "touch anonymous memory, page after page, and limit swap as well \
+                   (memory.swap.max, or memory.memsw.limit_in_bytes)",
+        },
+        Mistake {
+            id: "all-go-together",
+            check: "survivor",
+            recognise: all_go_together,
+            explain: "memory.oom.group is set: the kernel takes the group for one workload, and \
+                      when one of its processes is to be killed, it kills them all.",
+            hint: "write 0 to memory.oom.group",
+        },
+        Mistake {
+            id: "came-later",
+            check: "survivor",
+            recognise: came_later,
+            explain: "what lives in the group was started after the kill. It has survived nothing.",
+            hint: "have both in the group at once, and let one of them go too far",
+        },
+        Mistake {
+            id: "nobody-survived",
+            check: "survivor",
+            recognise: nobody_survived,
+            explain: "the group is empty: whoever was killed was alone in it. The kernel kills one \
+                      process, the biggest first, not the group.",
+            hint: "put a second process in the group that needs little and goes on for a while",
+        },
+    ],
+    hints: &[
+        "a cgroup is a directory: mkdir makes one below /sys/fs/cgroup (below its folder memory, in \
+         version 1), rmdir removes it when it is empty",
+        "the limit is in memory.max, or memory.limit_in_bytes in version 1; a process is moved in by \
+         writing its PID to cgroup.procs; what it starts then is in there, too",
+        "two processes: one sleeps, one allocates and touches more than the limit. tail /dev/zero \
+         does so: it waits for the end of a line that never comes",
+        "something like: in the group, sh -c 'sleep 600 & tail /dev/zero; wait'. oom_kill in \
+         memory.events (version 1: memory.oom_control) counts the kills",
+    ],
+};
+
+/// The limit in MiB.
+fn mib(params: &Params) -> u64 {
+    params.number("mib", 16, 48)
+}
+
+fn task(params: &Params) -> String {
+    format!(
+        "Make a cgroup with a memory limit of exactly {} MiB, in which a process was\n\
+         killed for want of memory while another lives on: one that was in there\n\
+         before, and still is. Both may be in groups below it. The limit that was\n\
+         reached is this one, not that of another group or of the machine.\n\
+         The group must be there when it is judged. What was killed before\n\
+         podlab start oom-once does not count.",
+        mib(params)
+    )
+}
+
+/// Groups with this limit first, then those that come near; of equals, where something was killed,
+/// then the newest.
+fn subjects(facts: &Facts) -> Vec<Subject> {
+    let tree = &facts.snapshot.cgroups;
+    let mut found: Vec<(Nearness, &Cgroup)> = tree
+        .groups
+        .iter()
+        .filter_map(|group| Some((nearness(facts, group.memory.as_ref()?)?, group)))
+        .collect();
+    found.sort_by_key(|(nearness, group)| {
+        let kills = kills_since_start(facts, group).unwrap_or(0);
+        (*nearness, Reverse(kills.min(1)), Reverse(group.ino))
+    });
+    let groups = found.into_iter().map(|(_, group)| Subject::Cgroup(group.at.clone()));
+    groups.chain([Subject::Nothing]).collect()
+}
+
+/// How near a group's limits come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Nearness {
+    Right,
+    High,
+    WrongUnit,
+    Unreadable,
+}
+
+fn nearness(facts: &Facts, memory: &Memory) -> Option<Nearness> {
+    let wanted = mib(facts.params);
+    let page = facts.snapshot.machine.page_size;
+    match memory.limit {
+        Reading::Known(Limit::At(limit)) if limit == wanted * MIB => Some(Nearness::Right),
+        _ if memory.high == Reading::Known(Limit::At(wanted * MIB)) => Some(Nearness::High),
+        Reading::Known(Limit::At(limit)) if is_wrong_unit(wanted, limit, page) => {
+            Some(Nearness::WrongUnit)
+        }
+        Reading::Denied(_) => Some(Nearness::Unreadable),
+        _ => None,
+    }
+}
+
+/// The same number of something else than MiB, in whole pages.
+fn is_wrong_unit(wanted: u64, limit: u64, page: u64) -> bool {
+    let units = [1, 1000, 1 << 10, 1_000_000, 1_000_000_000, 1 << 30];
+    units.into_iter().any(|unit| wanted * unit / page.max(1) * page == limit)
+}
+
+fn group<'a>(scene: &Scene<'a>) -> Option<&'a Cgroup> {
+    match scene.subject {
+        Subject::Cgroup(at) => scene.snapshot().cgroups.group(at),
+        _ => None,
+    }
+}
+
+fn memory<'a>(scene: &Scene<'a>) -> Option<&'a Memory> {
+    group(scene)?.memory.as_ref()
+}
+
+fn is_version_1(tree: &CgroupTree, group: &Cgroup) -> bool {
+    tree.hierarchies.get(group.at.hierarchy).is_some_and(|hierarchy| hierarchy.version == 1)
+}
+
+/// A group and those below it.
+fn subtree<'t>(tree: &'t CgroupTree, group: &'t Cgroup) -> impl Iterator<Item = &'t Cgroup> {
+    std::iter::once(group).chain(tree.below(&group.at))
+}
+
+/// How many processes were killed in a group and below it, by what `count` says of each.
+fn kills(facts: &Facts, group: &Cgroup, count: impl Fn(&Cgroup) -> Option<u64>) -> Option<u64> {
+    let tree = &facts.snapshot.cgroups;
+    if !is_version_1(tree, group) {
+        // The counter of version 2 holds what happened below.
+        return count(group);
+    }
+    subtree(tree, group).map(count).sum()
+}
+
+fn kills_ever(facts: &Facts, group: &Cgroup) -> Option<u64> {
+    kills(facts, group, |group| group.memory.as_ref()?.oom_kills.known().copied())
+}
+
+/// Kills since the learner began; all, where it is not known when they did.
+fn kills_since_start(facts: &Facts, group: &Cgroup) -> Option<u64> {
+    let noted = facts.start.map(|start| start.oom_kills.as_slice()).unwrap_or_default();
+    kills(facts, group, |group| {
+        let now = *group.memory.as_ref()?.oom_kills.known()?;
+        let before = noted.iter().find(|noted| noted.at == group.at && noted.ino == group.ino);
+        Some(now.saturating_sub(before.map_or(0, |noted| noted.kills)))
+    })
+}
+
+fn has_limit(scene: &Scene) -> Verdict {
+    let wanted = mib(scene.params()) * MIB;
+    let expected = format!("{wanted} bytes: {} MiB", mib(scene.params()));
+    let Some(memory) = memory(scene) else {
+        if scene.snapshot().cgroups.groups.iter().all(|group| group.memory.is_none()) {
+            return Verdict::cannot_tell("no cgroup here has the memory controller's files");
+        }
+        return Verdict::fails("no cgroup with such a limit", expected);
+    };
+    match memory.limit {
+        Reading::Known(Limit::At(limit)) if limit == wanted => {
+            Verdict::holds(format!("{limit} bytes"))
+        }
+        Reading::Known(Limit::At(limit)) => Verdict::fails(format!("{limit} bytes"), expected),
+        Reading::Known(Limit::Max(_)) => Verdict::fails("no limit", expected),
+        Reading::Denied(_) => Verdict::cannot_tell("its limit may not be read; ask as root"),
+        Reading::Absent => Verdict::cannot_tell("the group is gone"),
+    }
+}
+
+fn has_killed(scene: &Scene) -> Verdict {
+    let Some(group) = group(scene) else { return Verdict::cannot_tell("the group is gone") };
+    let Some(since) = kills_since_start(scene.facts, group) else {
+        return Verdict::cannot_tell("how many were killed may not be read; ask as root");
+    };
+    let ever = kills_ever(scene.facts, group).unwrap_or(since);
+    let before =
+        if ever > since { format!(", {} before you began", ever - since) } else { "".into() };
+    if since > 0 {
+        return Verdict::holds(format!("oom_kill rose by {since}{before}"));
+    }
+    let peak = memory(scene).and_then(|memory| memory.peak.known().copied());
+    let peak = peak.map_or_else(String::new, |peak| format!("; it used {peak} bytes at most"));
+    Verdict::fails(format!("oom_kill did not rise{before}{peak}"), "oom_kill to rise")
+}
+
+/// Charges come in batches of up to 64 pages, and a huge page that did not fit is tried as small
+/// ones: a group that was full has been this near to its limit.
+const FULL: u64 = MIB;
+
+fn reached_its_limit(scene: &Scene) -> Verdict {
+    let Some(memory) = memory(scene) else { return Verdict::cannot_tell("the group is gone") };
+    let Some(hits) = memory.limit_hits.known() else {
+        return Verdict::cannot_tell("how often the limit was reached may not be read");
+    };
+    let limit = mib(scene.params()) * MIB;
+    // Before Linux 5.19, version 2 did not keep the peak.
+    let peak = memory.peak.known();
+    let most = peak.map_or_else(String::new, |peak| format!(", {peak} bytes used at most"));
+    let saw = format!("limit reached {hits} times{most}");
+    if *hits > 0 && peak.is_none_or(|peak| peak + FULL >= limit) {
+        Verdict::holds(saw)
+    } else {
+        Verdict::fails(saw, format!("the group to have been full: {limit} bytes"))
+    }
+}
+
+fn ask(scene: &Scene) -> Option<Request> {
+    Some(Request::OomLog { cgroup: group(scene)?.at.path.clone() })
+}
+
+/// What is known of the last kill.
+enum LastKill<'a> {
+    Logged(&'a OomKill),
+    NotLogged,
+    LogDenied,
+}
+
+fn last_kill<'a>(observation: &'a Observation) -> LastKill<'a> {
+    match observation {
+        Observation::OomLog { kills: Reading::Known(kills) } => {
+            kills.last().map_or(LastKill::NotLogged, LastKill::Logged)
+        }
+        _ => LastKill::LogDenied,
+    }
+}
+
+/// Who lives in the group and below; nothing where that may not be read.
+fn living<'a>(scene: &Scene<'a>) -> Option<Vec<&'a Process>> {
+    let snapshot = scene.snapshot();
+    let mut living = Vec::new();
+    for group in subtree(&snapshot.cgroups, group(scene)?) {
+        let processes = group.procs.known()?.iter().filter_map(|pid| snapshot.process(*pid));
+        living.extend(processes.filter(|process| process.is_alive()));
+    }
+    Some(living)
+}
+
+fn has_survivor(scene: &Scene, observation: &Observation) -> Verdict {
+    let expected = "a process in the group that was started before the kill, and lives";
+    let Some(living) = living(scene) else {
+        return Verdict::cannot_tell("who is in the group may not be read; ask as root");
+    };
+    let Some(oldest) = living.iter().min_by_key(|process| process.id.start) else {
+        return Verdict::fails("no live process in the group", expected);
+    };
+    match last_kill(observation) {
+        LastKill::Logged(kill) if is_later(scene, oldest, kill) => Verdict::fails(
+            format!("{oldest}, started after {} {} was killed", kill.comm, kill.pid),
+            expected,
+        ),
+        LastKill::Logged(kill) => {
+            Verdict::holds(format!("{oldest} lives, {} {} was killed", kill.comm, kill.pid))
+        }
+        LastKill::NotLogged => Verdict::holds(format!(
+            "{oldest} lives; the kernel log no longer tells when the other was killed"
+        )),
+        LastKill::LogDenied => Verdict::holds(format!(
+            "{oldest} lives; the kernel log, which tells when the other was killed, may not be read"
+        )),
+    }
+}
+
+/// Whether a process certainly began after a kill. The log's clock runs on its own and may be a
+/// little off, the more the longer the machine is up.
+fn is_later(scene: &Scene, process: &Process, kill: &OomKill) -> bool {
+    let ticks = scene.snapshot().machine.ticks_per_second.max(1);
+    let began = u128::from(process.id.start) * 1_000_000 / u128::from(ticks);
+    let drift = kill.at_us / 10_000;
+    began > u128::from(kill.at_us + 100_000 + drift)
+}
+
+fn high_not_max(scene: &Scene) -> bool {
+    memory(scene).is_some_and(|memory| nearness(scene.facts, memory) == Some(Nearness::High))
+}
+
+fn wrong_unit(scene: &Scene) -> bool {
+    memory(scene).is_some_and(|memory| nearness(scene.facts, memory) == Some(Nearness::WrongUnit))
+}
+
+fn killing_disabled(scene: &Scene) -> bool {
+    group(scene).is_some_and(|group| {
+        subtree(&scene.snapshot().cgroups, group)
+            .filter_map(|group| group.memory.as_ref())
+            .any(|memory| memory.oom_kill_disabled.known() == Some(&true))
+    })
+}
+
+fn killed_before_start(scene: &Scene) -> bool {
+    group(scene).and_then(|group| kills_ever(scene.facts, group)).is_some_and(|kills| kills > 0)
+}
+
+/// A process's own memory is well above what its group was charged with: more than a few MiB, as
+/// the two are not read at the same moment.
+fn moved_after_allocating(scene: &Scene) -> bool {
+    let usage = memory(scene).and_then(|memory| memory.usage.known());
+    let (Some(usage), Some(living)) = (usage, living(scene)) else { return false };
+    let own: u64 = living.iter().filter_map(|process| process.rss_anon.known()).sum();
+    own > usage + 4 * MIB
+}
+
+fn never_moved(scene: &Scene) -> bool {
+    let nothing = |amount: &Reading<u64>| amount.known().is_none_or(|bytes| *bytes == 0);
+    memory(scene).is_some_and(|memory| nothing(&memory.usage) && nothing(&memory.peak))
+        && living(scene).is_some_and(|living| living.is_empty())
+}
+
+fn reclaimed_not_killed(scene: &Scene) -> bool {
+    memory(scene).is_some_and(|memory| memory.limit_hits.known().is_some_and(|hits| *hits > 0))
+}
+
+fn all_go_together(scene: &Scene) -> bool {
+    group(scene).is_some_and(|group| {
+        subtree(&scene.snapshot().cgroups, group)
+            .filter_map(|group| group.memory.as_ref())
+            .any(|memory| memory.oom_group.known() == Some(&true))
+    }) && nobody_survived(scene)
+}
+
+fn came_later(scene: &Scene) -> bool {
+    let asked = ask(scene).and_then(|request| scene.seen(&request));
+    matches!(asked.map(last_kill), Some(LastKill::Logged(_))) && !nobody_survived(scene)
+}
+
+fn nobody_survived(scene: &Scene) -> bool {
+    living(scene).is_some_and(|living| living.is_empty())
+}
