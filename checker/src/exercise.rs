@@ -17,6 +17,8 @@ pub struct Exercise {
     pub task: fn(&Params) -> String,
     /// What `podlab start` prepares for it.
     pub target: Option<Target>,
+    /// Whether it is about cgroups, whose directories the live screen then follows.
+    pub reads_cgroups: bool,
     /// What the checks could be about, best first. Never empty: [`Subject::Nothing`] at least.
     pub subjects: fn(&Facts) -> Vec<Subject>,
     /// What must hold, in the order in which it is shown.

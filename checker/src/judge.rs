@@ -130,10 +130,10 @@ pub fn judge(
             .filter(|start| start.boot_id == evidence.snapshot.machine.boot_id),
         pid: evidence.pid,
     };
-    let subject = choose(exercise, &facts);
+    let chosen = subject(exercise, &facts);
     let observations = &mut evidence.observations;
-    let verdicts = run_checks(exercise, &facts, &subject, observations, experiment);
-    summarise(exercise, &facts, &subject, observations, &verdicts, &evidence.learner)
+    let verdicts = run_checks(exercise, &facts, &chosen, observations, experiment);
+    summarise(exercise, &facts, &chosen, observations, &verdicts, &evidence.learner)
 }
 
 /// Answers nothing: only what was recorded counts.
@@ -141,15 +141,16 @@ pub fn recorded_only(_request: &Request) -> Option<Observation> {
     None
 }
 
-/// The candidate for which most holds by facts alone; of equals, the first.
-fn choose(exercise: &'static Exercise, facts: &Facts) -> Subject {
+/// What the checks are about: the candidate for which most holds by facts alone; of equals, the
+/// first.
+pub fn subject(exercise: &'static Exercise, facts: &Facts) -> Subject {
     let mut best = (Subject::Nothing, None);
-    for subject in (exercise.subjects)(facts).into_iter().take(MOST_SUBJECTS) {
+    for candidate in (exercise.subjects)(facts).into_iter().take(MOST_SUBJECTS) {
         let mut none = Vec::new();
-        let verdicts = run_checks(exercise, facts, &subject, &mut none, &mut recorded_only);
+        let verdicts = run_checks(exercise, facts, &candidate, &mut none, &mut recorded_only);
         let points = Some(gained(exercise, &verdicts));
         if points > best.1 {
-            best = (subject, points);
+            best = (candidate, points);
         }
     }
     best.0

@@ -19,3 +19,4 @@ pub mod progress;
 pub mod report;
 pub mod room;
 pub mod session;
+pub mod watch;

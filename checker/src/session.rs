@@ -3,9 +3,11 @@
 use crate::error::Error;
 use crate::exercise::{Exercise, Target};
 use crate::exercises;
-use crate::facts::{Evidence, Learner, OomBaseline, Start};
-use crate::judge::{Judgement, Outcome};
+use crate::facts::{Evidence, Learner, OomBaseline, Request, Start};
+use crate::judge::{self, Judgement, Outcome};
 use crate::observe;
+use crate::params::Params;
+use crate::probe;
 use crate::progress::{Home, Progress};
 use crate::room::{self, Prepared};
 
@@ -100,6 +102,68 @@ impl Session {
         })
     }
 
+    /// Judges `exercise` with every experiment it asks for; `announce` hears of each before it is
+    /// made.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::gather`], or when progress cannot be kept.
+    pub fn check(
+        &self,
+        exercise: &'static Exercise,
+        pid: Option<i32>,
+        announce: &mut dyn FnMut(&Request),
+    ) -> Result<(Judgement, Evidence), Error> {
+        let mut evidence = self.gather(exercise, pid)?;
+        let judgement = judge::judge(exercise, &mut evidence, &mut |request| {
+            announce(request);
+            Some(probe::run(request))
+        });
+        self.record(&judgement)?;
+        Ok((judgement, evidence))
+    }
+
+    /// The task with this learner's parameters, and what was prepared for it.
+    ///
+    /// # Errors
+    ///
+    /// When progress cannot be read.
+    pub fn task(&self, exercise: &'static Exercise) -> Result<String, Error> {
+        let text = (exercise.task)(&Params::new(&self.learner, exercise.id));
+        let start = self.home.load()?.of(exercise.id).start;
+        Ok(match (exercise.target, start.and_then(|start| start.room)) {
+            (Some(Target::LockedRoom), Some(room)) => {
+                format!("{text}\n\n{}", room::describe(&room))
+            }
+            (Some(Target::LockedRoom), None) => {
+                format!("{text}\n\nprepare it first: podlab start {}", exercise.id)
+            }
+            (None, _) => text,
+        })
+    }
+
+    /// The same under a title, as `podlab show` prints it.
+    ///
+    /// # Errors
+    ///
+    /// When progress cannot be read.
+    pub fn headed_task(&self, exercise: &'static Exercise) -> Result<String, Error> {
+        Ok(format!("{}: {}\n\n{}\n", exercise.id, exercise.title, self.task(exercise)?))
+    }
+
+    /// The hint for the mistake of the last check, once; then one more of the exercise's own each
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// When progress cannot be kept.
+    pub fn next_hint(&self, exercise: &'static Exercise) -> Result<String, Error> {
+        self.home.update(|state| {
+            let progress = state.exercises.entry(exercise.id.to_owned()).or_default();
+            hint_after(exercise, progress)
+        })
+    }
+
     /// Keeps what came out, for the list and for the next hint.
     ///
     /// # Errors
@@ -132,4 +196,15 @@ impl Session {
             None => Ok(()),
         }
     }
+}
+
+fn hint_after(exercise: &'static Exercise, progress: &mut Progress) -> String {
+    let made = progress.mistake.take();
+    let mistake = made.and_then(|id| exercise.mistakes.iter().find(|mistake| mistake.id == id));
+    if let Some(mistake) = mistake {
+        return format!("{}\nhint: {}\n", mistake.explain, mistake.hint);
+    }
+    let last = exercise.hints.len();
+    progress.hints = (progress.hints + 1).min(last);
+    format!("{} of {last}: {}\n", progress.hints, exercise.hints[progress.hints - 1])
 }

@@ -8,8 +8,7 @@ use crate::error::Error;
 use crate::exercise::Exercise;
 use crate::exercises;
 use crate::facts::{Evidence, Request};
-use crate::judge::{self, Judgement};
-use crate::probe;
+use crate::judge;
 use crate::report::style::Style;
 use crate::report::{Report, tap, text};
 use crate::session::Session;
@@ -47,7 +46,7 @@ pub(super) fn check(session: &Session, args: &CheckArgs, style: Style) -> Result
     }
     let mut judged = Vec::new();
     for exercise in chosen {
-        let (judgement, evidence) = check_one(session, exercise, args.pid)?;
+        let (judgement, evidence) = session.check(exercise, args.pid, &mut announce)?;
         if let Some(path) = &args.evidence {
             session.home.caller().with_rights(|| write_evidence(path, &evidence))?;
         }
@@ -74,20 +73,6 @@ fn chosen(session: &Session, args: &CheckArgs) -> Result<Vec<&'static Exercise>,
         return Ok(vec![learner::named_or_next(session, None)?]);
     }
     Ok(args.exercises.iter().map(|id| lookup::exercise(id)).collect())
-}
-
-fn check_one(
-    session: &Session,
-    exercise: &'static Exercise,
-    pid: Option<i32>,
-) -> Result<(Judgement, Evidence), Error> {
-    let mut evidence = session.gather(exercise, pid)?;
-    let judgement = judge::judge(exercise, &mut evidence, &mut |request| {
-        announce(request);
-        Some(probe::run(request))
-    });
-    session.record(&judgement)?;
-    Ok((judgement, evidence))
 }
 
 fn announce(request: &Request) {

@@ -232,7 +232,7 @@ fn run(cli: Cli) -> Result<Done, Error> {
         Some(Command::Hint { exercise }) => learner::hint(&session, exercise.as_deref()),
         Some(Command::Check(args)) => check::check(&session, &args, style),
         Some(Command::Watch { exercise, pid }) => {
-            learner::watch(&session, exercise.as_deref(), pid)
+            learner::watch(&session, exercise.as_deref(), pid, style)
         }
         Some(Command::Judge { file, format }) => check::judge_file(&file, format, style),
         Some(Command::Reset { exercise }) => learner::reset(&session, exercise.as_deref()),

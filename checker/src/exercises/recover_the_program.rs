@@ -16,6 +16,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
     title: "Recover the program",
     task,
     target: None,
+    reads_cgroups: false,
     subjects,
     checks: &[
         Check {

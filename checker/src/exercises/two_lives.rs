@@ -14,6 +14,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
     title: "One program, two lives",
     task,
     target: None,
+    reads_cgroups: false,
     subjects,
     checks: &[
         Check {

@@ -53,6 +53,11 @@ impl Style {
         }
     }
 
+    /// Whether to use colour.
+    pub fn is_colored(self) -> bool {
+        self.colored
+    }
+
     /// `text` in the colour of `tone`.
     pub fn paint(self, tone: Tone, text: &str) -> String {
         if !self.colored {

@@ -1,0 +1,281 @@
+//! `podlab watch`: judges whenever the kernel changes, live in the terminal.
+
+mod changes;
+mod connector;
+mod experiments;
+mod screen;
+mod terminal;
+mod tree;
+
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::exercise::{Exercise, Facts, Subject};
+use crate::exercises;
+use crate::facts::{Evidence, Request};
+use crate::judge::{self, Judgement, Outcome};
+use crate::params::Params;
+use crate::report::style::Style;
+use crate::session::Session;
+
+use changes::Changes;
+use experiments::Experiments;
+use screen::View;
+use terminal::{Terminal, Wake};
+use tree::Branch;
+
+/// How often to look at what the kernel does not tell: often enough for a verdict within 100 ms.
+const LOOK_EVERY: Duration = Duration::from_millis(60);
+
+/// On a busy machine, how much of the time to spend on judging at most: one part in this many.
+const SHARE: u32 = 4;
+
+/// Shows `exercise` live until the learner quits.
+///
+/// # Errors
+///
+/// Outside a terminal, or when the machine cannot be read.
+pub fn run(
+    session: &Session,
+    exercise: &'static Exercise,
+    pid: Option<i32>,
+    style: Style,
+) -> Result<(), Error> {
+    let mut terminal = Terminal::open()?;
+    let mut live = Live::begin(session, exercise, pid, style)?;
+    loop {
+        live.draw(&mut terminal)?;
+        if live.wait(&mut terminal)? == Next::Quit {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether to go on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Quit,
+}
+
+/// The state of the screen.
+struct Live<'s> {
+    session: &'s Session,
+    style: Style,
+    exercise: &'static Exercise,
+    pid: Option<i32>,
+    task: String,
+    evidence: Evidence,
+    judgement: Judgement,
+    tree: Vec<Branch>,
+    notice: String,
+    changes: Changes,
+    experiments: Experiments,
+    /// Counts the changes seen, so that experiments know what is out of date.
+    change: u64,
+    /// When the machine may be read again.
+    rested: Instant,
+    /// Something changed that has not been read yet.
+    stale: bool,
+}
+
+impl<'s> Live<'s> {
+    fn begin(
+        session: &'s Session,
+        exercise: &'static Exercise,
+        pid: Option<i32>,
+        style: Style,
+    ) -> Result<Live<'s>, Error> {
+        begin_once(session, exercise)?;
+        let mut evidence = session.gather(exercise, pid)?;
+        let judgement = judge::judge(exercise, &mut evidence, &mut judge::recorded_only);
+        let failed = |error: std::io::Error| Error::new(format!("eventfd: {error}"));
+        let mut live = Live {
+            session,
+            style,
+            exercise,
+            pid,
+            task: session.task(exercise)?,
+            evidence,
+            judgement,
+            tree: Vec::new(),
+            notice: String::new(),
+            changes: Changes::new()?,
+            experiments: Experiments::new().map_err(failed)?,
+            change: 0,
+            rested: Instant::now(),
+            stale: false,
+        };
+        live.judge()?;
+        Ok(live)
+    }
+
+    /// Waits for a key or a change, and does what it asks for.
+    fn wait(&mut self, terminal: &mut Terminal) -> Result<Next, Error> {
+        loop {
+            let told = self.changes.files();
+            match terminal.wait(&told, self.experiments.done(), LOOK_EVERY)? {
+                Wake::Quit | Wake::Key(b'q' | CONTROL_C) => return Ok(Next::Quit),
+                Wake::Key(key) => {
+                    self.press(key, terminal)?;
+                    return Ok(Next::GoOn);
+                }
+                Wake::Resized => return Ok(Next::GoOn),
+                Wake::ExperimentDone if self.experiments.collect() => {
+                    self.judge()?;
+                    return Ok(Next::GoOn);
+                }
+                Wake::ExperimentDone => {}
+                Wake::Told => self.stale |= self.changes.drain(),
+                Wake::Nothing => self.stale |= self.look(),
+            }
+            if self.stale && Instant::now() >= self.rested {
+                self.read_again()?;
+                return Ok(Next::GoOn);
+            }
+        }
+    }
+
+    fn look(&mut self) -> bool {
+        let params = Params::new(&self.evidence.learner, self.exercise.id);
+        self.changes.look(&facts(&self.evidence, &params))
+    }
+
+    /// Reads the machine anew and judges.
+    fn read_again(&mut self) -> Result<(), Error> {
+        let began = Instant::now();
+        self.stale = false;
+        self.change += 1;
+        // The process named with --pid may have ended: what is left is judged without it.
+        let evidence = self.session.gather(self.exercise, None)?;
+        self.evidence = Evidence { pid: self.pid, ..evidence };
+        self.judge()?;
+        self.rested = Instant::now() + began.elapsed() * (SHARE - 1);
+        Ok(())
+    }
+
+    /// Judges over what was read and what experiments have shown; starts those that are missing.
+    fn judge(&mut self) -> Result<(), Error> {
+        let mut asked = Vec::new();
+        self.evidence.observations.clear();
+        let experiments = &self.experiments;
+        let judgement =
+            judge::judge(self.exercise, &mut self.evidence, &mut |request: &Request| {
+                asked.push(request.clone());
+                if request.disturbs() { None } else { experiments.answer(request) }
+            });
+        asked.retain(|request| !request.disturbs());
+        self.experiments.refresh(&asked, &self.evidence.snapshot, self.change);
+        self.follow(&asked);
+        self.tree = self.branches();
+        if judgement != self.judgement {
+            self.judgement = judgement;
+            self.session.record(&self.judgement)?;
+        }
+        Ok(())
+    }
+
+    /// Has the kernel tell of changes to the files that the verdicts rest on.
+    fn follow(&mut self, asked: &[Request]) {
+        let experiments = &self.experiments;
+        let folders = asked.iter().filter_map(|request| {
+            changes::folders_behind(request, experiments.answer(request).as_ref())
+        });
+        self.changes.watch_folders(folders);
+        if self.exercise.reads_cgroups {
+            self.changes.watch_folders(changes::memory_groups(&self.evidence.snapshot));
+        }
+    }
+
+    fn branches(&self) -> Vec<Branch> {
+        let params = Params::new(&self.evidence.learner, self.exercise.id);
+        let facts = facts(&self.evidence, &params);
+        let subjects = match judge::subject(self.exercise, &facts) {
+            Subject::Process(id) => vec![id.pid],
+            Subject::Pair(one, other) => vec![one.pid, other.pid],
+            Subject::Nothing | Subject::Cgroup(_) => Vec::new(),
+        };
+        tree::branches(&facts, &subjects)
+    }
+
+    fn press(&mut self, key: u8, terminal: &mut Terminal) -> Result<(), Error> {
+        match key {
+            b'h' => self.notice = self.session.next_hint(self.exercise)?.trim_end().to_owned(),
+            b'c' => self.check_now(terminal)?,
+            b'n' => self.go_on()?,
+            _ => self.notice.clear(),
+        }
+        Ok(())
+    }
+
+    /// The whole check, with what disturbs, as `podlab check` makes it.
+    fn check_now(&mut self, terminal: &mut Terminal) -> Result<(), Error> {
+        "checking; what you made may be asked to end".clone_into(&mut self.notice);
+        self.draw(terminal)?;
+        let (judged, _) = self.session.check(self.exercise, self.pid, &mut |_| {})?;
+        self.notice = match judged.outcome {
+            Outcome::Holds => {
+                "checked: everything holds. n goes on to the next exercise".to_owned()
+            }
+            _ => format!("checked: {} of {} points", judged.points, judged.points_possible),
+        };
+        self.judgement = judged;
+        self.draw(terminal)?;
+        terminal.wait_for_key()?;
+        self.experiments.forget();
+        self.stale = true;
+        Ok(())
+    }
+
+    fn go_on(&mut self) -> Result<(), Error> {
+        let at = exercises::ALL.iter().position(|exercise| exercise.id == self.exercise.id);
+        let next = at.map_or(0, |at| (at + 1) % exercises::ALL.len());
+        *self = Live::begin(self.session, &exercises::ALL[next], None, self.style)?;
+        Ok(())
+    }
+
+    fn draw(&self, terminal: &mut Terminal) -> Result<(), Error> {
+        terminal.draw(&View {
+            status: self.status()?,
+            title: format!("{}: {}", self.exercise.id, self.exercise.title),
+            task: &self.task,
+            judgement: Some(&self.judgement),
+            tree: &self.tree,
+            notice: &self.notice,
+            style: self.style,
+        })
+    }
+
+    fn status(&self) -> Result<String, Error> {
+        let state = self.session.home.load()?;
+        let done = exercises::ALL.iter().filter(|exercise| state.of(exercise.id).done).count();
+        Ok(format!(
+            "{done} of {} done | cgroup {} | {} | {}",
+            exercises::ALL.len(),
+            self.evidence.snapshot.cgroups.mode,
+            self.session.home.caller().name,
+            if self.changes.are_told() { "process events" } else { "polling" },
+        ))
+    }
+}
+
+const CONTROL_C: u8 = 3;
+
+fn facts<'a>(evidence: &'a Evidence, params: &'a Params) -> Facts<'a> {
+    Facts {
+        snapshot: &evidence.snapshot,
+        params,
+        start: evidence.start.as_ref(),
+        pid: evidence.pid,
+    }
+}
+
+/// Notes how things are, unless that was done on this boot already.
+fn begin_once(session: &Session, exercise: &'static Exercise) -> Result<(), Error> {
+    let start = session.home.load()?.of(exercise.id).start;
+    let machine = crate::observe::machine(&crate::observe::Options::default())?;
+    if start.is_none_or(|start| start.boot_id != machine.boot_id) {
+        session.begin(exercise)?;
+    }
+    Ok(())
+}

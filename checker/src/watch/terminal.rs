@@ -1,0 +1,153 @@
+//! The terminal: raw mode and the alternate screen, given back whatever happens.
+
+use std::io::{IsTerminal, stdin, stdout};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use ratatui::DefaultTerminal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::error::Error;
+
+use super::screen::{self, View};
+
+/// The terminal while the live screen has it.
+pub(super) struct Terminal {
+    inner: DefaultTerminal,
+    signals: SignalFd,
+    /// When to look next at what nobody tells.
+    next_look: Instant,
+    size: ratatui::layout::Size,
+}
+
+/// Why waiting ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// A key.
+    Key(u8),
+    /// A signal, or the terminal is gone.
+    Quit,
+    /// The window has another size.
+    Resized,
+    /// The kernel told of a change.
+    Told,
+    /// An experiment has ended.
+    ExperimentDone,
+    /// Time to look.
+    Nothing,
+}
+
+impl Terminal {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    ///
+    /// When standard input or output is none.
+    pub(super) fn open() -> Result<Terminal, Error> {
+        if !(stdin().is_terminal() && stdout().is_terminal()) {
+            return Err(Error::new("watch: standard input and output are not a terminal")
+                .hint("podlab check judges once, anywhere"));
+        }
+        let failed = |error: std::io::Error| Error::new(format!("terminal: {error}"));
+        let signals = block_signals().map_err(|errno| failed(errno.into()))?;
+        let inner = ratatui::try_init().map_err(failed)?;
+        let size = inner.size().map_err(failed)?;
+        Ok(Terminal { inner, signals, next_look: Instant::now(), size })
+    }
+
+    /// Draws.
+    ///
+    /// # Errors
+    ///
+    /// When the terminal cannot be written to.
+    pub(super) fn draw(&mut self, view: &View) -> Result<(), Error> {
+        let drawn = self.inner.draw(|frame| screen::draw(frame, view));
+        drawn.map(|_| ()).map_err(|error| Error::new(format!("terminal: {error}")))
+    }
+
+    /// Waits until something happens, at most until it is time to look again.
+    ///
+    /// # Errors
+    ///
+    /// As poll(2).
+    pub(super) fn wait(
+        &mut self,
+        told: &[BorrowedFd],
+        experiment: &OwnedFd,
+        look_every: Duration,
+    ) -> Result<Wake, Error> {
+        let now = Instant::now();
+        if now >= self.next_look {
+            self.next_look = now + look_every;
+            return Ok(if self.was_resized() { Wake::Resized } else { Wake::Nothing });
+        }
+        let input = stdin();
+        let first = [input.as_fd(), self.signals.as_fd(), experiment.as_fd()];
+        let files = first.into_iter().chain(told.iter().copied());
+        let mut files: Vec<PollFd> =
+            files.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN)).collect();
+        wait_for(&mut files, Some(self.next_look - now))?;
+        let ready = |at: usize| !files[at].revents().is_empty();
+        Ok(match () {
+            () if ready(0) => read_key(),
+            () if ready(1) => Wake::Quit,
+            () if ready(2) => Wake::ExperimentDone,
+            () if (3..files.len()).any(ready) => Wake::Told,
+            () => Wake::Nothing,
+        })
+    }
+
+    /// Waits for any key or signal.
+    ///
+    /// # Errors
+    ///
+    /// As poll(2).
+    pub(super) fn wait_for_key(&mut self) -> Result<(), Error> {
+        let input = stdin();
+        let mut files = [input.as_fd(), self.signals.as_fd()]
+            .map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN));
+        wait_for(&mut files, None)?;
+        if !files[0].revents().is_empty() {
+            read_key();
+        }
+        Ok(())
+    }
+
+    fn was_resized(&mut self) -> bool {
+        let size = self.inner.size().unwrap_or(self.size);
+        std::mem::replace(&mut self.size, size) != size
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}
+
+/// From now on these signals are read, not suffered, so that the terminal is given back first.
+fn block_signals() -> nix::Result<SignalFd> {
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    signals.thread_block()?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+fn wait_for(files: &mut [PollFd], timeout: Option<Duration>) -> Result<(), Error> {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(files, timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(Error::new(format!("poll: {error}"))),
+    }
+}
+
+/// One byte is one key; the rest of a longer sequence, such as an arrow, is no key of ours.
+fn read_key() -> Wake {
+    let mut bytes = [0; 16];
+    match rustix::io::read(stdin(), &mut bytes) {
+        Ok(0) | Err(_) => Wake::Quit,
+        Ok(1) => Wake::Key(bytes[0]),
+        Ok(_) => Wake::Nothing,
+    }
+}
