@@ -11,6 +11,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
     title: "The locked room",
     task,
     target: Some(Target::LockedRoom),
+    reads_cgroups: false,
     subjects,
     checks: &[
         Check {

@@ -18,6 +18,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
     title: "One is killed, one lives",
     task,
     target: None,
+    reads_cgroups: true,
     subjects,
     checks: &[
         Check {
