@@ -29,7 +29,9 @@ pub fn folder() -> tempfile::TempDir {
 /// A copy of `program` in `folder`: the build folder may lie where only root can go.
 pub fn copy_of(program: &Path, folder: &Path) -> PathBuf {
     let copy = folder.join(program.file_name().expect("a program has a name"));
-    std::fs::copy(program, &copy).expect("copy the program");
-    std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).expect("chmod");
+    // Not by this process: a child that another test forks meanwhile would hold the copy open for
+    // writing, and then nobody can run it (ETXTBSY).
+    let made = Command::new("install").args(["-m", "755"]).arg(program).arg(&copy).status();
+    assert!(made.is_ok_and(|status| status.success()), "install {}", copy.display());
     copy
 }

@@ -16,7 +16,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use clap::Parser;
 use nix::errno::Errno;
@@ -40,10 +40,14 @@ struct Args {
     command: Vec<OsString>,
 }
 
+/// Whether what the lab prints goes to standard error.
+static REMARKS: AtomicBool = AtomicBool::new(false);
+
 fn main() -> ExitCode {
     let args = Args::parse();
+    REMARKS.store(!args.command.is_empty(), Relaxed);
     (if args.live { live() } else { lab(&args.command) }).unwrap_or_else(|Failure(why)| {
-        eprintln!("program-and-process: {why}");
+        let _ = writeln!(io::stderr(), "program-and-process: {why}");
         ExitCode::FAILURE
     })
 }
@@ -52,6 +56,7 @@ fn lab(command: &[OsString]) -> Result<ExitCode, Failure> {
     install().map_err(|Failure(why)| {
         Failure(format!("{why}\nhint: run it with sudo, or where users may make user namespaces"))
     })?;
+    row("file", format_args!("{PROGRAM}: {}", identity(PROGRAM)?))?;
     let mut lives = [start("first", PROGRAM)?, start("second", PROGRAM)?];
     compare(&lives)?;
     write_to_first(&mut lives)?;
@@ -79,8 +84,7 @@ fn install() -> Result<(), Failure> {
     mount(none, "/", none, private, none).or_failed("mount / as private")?;
     mount(Some("program-and-process"), "/mnt", Some("tmpfs"), safe, none)
         .or_failed("mount /mnt")?;
-    let size = fs::copy("/proc/self/exe", PROGRAM).or_failed(PROGRAM)?;
-    row("file", format_args!("{PROGRAM}, {} KiB, {}", size / 1024, identity(PROGRAM)?))
+    fs::copy("/proc/self/exe", PROGRAM).or_failed(PROGRAM).map(drop)
 }
 
 // ANCHOR: life
@@ -200,7 +204,8 @@ fn look_around(argv: &[OsString], [first, second]: &[Life; 2]) -> Result<ExitCod
         Ok(status) => status.code().or(status.signal().map(|n| 128 + n)).unwrap_or(1),
         Err(e) => {
             let code = if e.kind() == ErrorKind::NotFound { 127 } else { 126 };
-            eprintln!("program-and-process: {}: {}", program.to_string_lossy(), reason(&e));
+            let (name, why) = (program.to_string_lossy(), reason(&e));
+            let _ = writeln!(io::stderr(), "program-and-process: {name}: {why}");
             code
         }
     };
@@ -297,7 +302,11 @@ fn row(step: &str, what: impl Display) -> Result<(), Failure> {
 }
 
 fn say(line: impl Display) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{line}").or_failed("standard output")
+    // With a command, standard output is the command's alone.
+    match REMARKS.load(Relaxed) {
+        true => writeln!(io::stderr(), "{line}").or_failed("standard error"),
+        false => writeln!(io::stdout(), "{line}").or_failed("standard output"),
+    }
 }
 
 /// The call that failed, and what the kernel said.
