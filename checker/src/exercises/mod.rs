@@ -3,6 +3,7 @@
 
 mod fake_init;
 mod locked_room;
+mod memory_group;
 mod oom_once;
 mod pid_view;
 mod recover_the_program;

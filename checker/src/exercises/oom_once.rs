@@ -4,10 +4,13 @@
 use std::cmp::Reverse;
 
 use crate::exercise::{Check, Exercise, Facts, How, Mistake, Scene, Subject, Verdict};
-use crate::facts::{
-    Cgroup, CgroupTree, Limit, Memory, Observation, OomKill, Process, Reading, Request,
-};
+use crate::facts::{Cgroup, Limit, Memory, Observation, Reading};
 use crate::params::Params;
+
+use super::memory_group::{
+    LastKill, another_limit, ask, group, is_later, kills_ever, kills_since_start, last_kill,
+    living, memory,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -40,7 +43,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             claim: "it was this limit that was reached",
             points: 1,
             needs: &["killed"],
-            how: How::Facts(reached_its_limit),
+            how: How::Probe(ask, reached_its_limit),
         },
         Check {
             id: "survivor",
@@ -111,6 +114,25 @@ pub(super) const EXERCISE: Exercise = Exercise {
                       left to take.",
             hint: "touch anonymous memory, page after page, and limit swap as well \
                    (memory.swap.max, or memory.memsw.limit_in_bytes)",
+        },
+        Mistake {
+            id: "promised-not-used",
+            check: "killed",
+            recognise: |scene| !living(scene).unwrap_or_default().is_empty(),
+            explain: "processes are in the group, and it has never been full. What malloc(3) and \
+                      mmap(2) hand out is a promise: a page is charged when it is first touched.",
+            hint: "write to every page; RssAnon in /proc/PID/status tells what a process has",
+        },
+        Mistake {
+            id: "killed-for-another-limit",
+            check: "by-its-limit",
+            recognise: |scene| {
+                let asked = ask(scene).and_then(|request| scene.seen(&request));
+                asked.is_some_and(|seen| another_limit(scene, seen).is_some())
+            },
+            explain: "the kill was not for this group's limit. A group above or below it has a \
+                      limit of its own that was reached first, or the whole machine ran out.",
+            hint: "the kernel log names the group: dmesg | grep oom_memcg",
         },
         Mistake {
             id: "all-go-together",
@@ -211,50 +233,6 @@ fn is_wrong_unit(wanted: u64, limit: u64, page: u64) -> bool {
     units.into_iter().any(|unit| wanted * unit / page.max(1) * page == limit)
 }
 
-fn group<'a>(scene: &Scene<'a>) -> Option<&'a Cgroup> {
-    match scene.subject {
-        Subject::Cgroup(at) => scene.snapshot().cgroups.group(at),
-        _ => None,
-    }
-}
-
-fn memory<'a>(scene: &Scene<'a>) -> Option<&'a Memory> {
-    group(scene)?.memory.as_ref()
-}
-
-fn is_version_1(tree: &CgroupTree, group: &Cgroup) -> bool {
-    tree.hierarchies.get(group.at.hierarchy).is_some_and(|hierarchy| hierarchy.version == 1)
-}
-
-/// A group and those below it.
-fn subtree<'t>(tree: &'t CgroupTree, group: &'t Cgroup) -> impl Iterator<Item = &'t Cgroup> {
-    std::iter::once(group).chain(tree.below(&group.at))
-}
-
-/// How many processes were killed in a group and below it, by what `count` says of each.
-fn kills(facts: &Facts, group: &Cgroup, count: impl Fn(&Cgroup) -> Option<u64>) -> Option<u64> {
-    let tree = &facts.snapshot.cgroups;
-    if !is_version_1(tree, group) {
-        // The counter of version 2 holds what happened below.
-        return count(group);
-    }
-    subtree(tree, group).map(count).sum()
-}
-
-fn kills_ever(facts: &Facts, group: &Cgroup) -> Option<u64> {
-    kills(facts, group, |group| group.memory.as_ref()?.oom_kills.known().copied())
-}
-
-/// Kills since the learner began; all, where it is not known when they did.
-fn kills_since_start(facts: &Facts, group: &Cgroup) -> Option<u64> {
-    let noted = facts.start.map(|start| start.oom_kills.as_slice()).unwrap_or_default();
-    kills(facts, group, |group| {
-        let now = *group.memory.as_ref()?.oom_kills.known()?;
-        let before = noted.iter().find(|noted| noted.at == group.at && noted.ino == group.ino);
-        Some(now.saturating_sub(before.map_or(0, |noted| noted.kills)))
-    })
-}
-
 fn has_limit(scene: &Scene) -> Verdict {
     let wanted = mib(scene.params()) * MIB;
     let expected = format!("{wanted} bytes: {} MiB", mib(scene.params()));
@@ -295,7 +273,7 @@ fn has_killed(scene: &Scene) -> Verdict {
 /// ones: a group that was full has been this near to its limit.
 const FULL: u64 = MIB;
 
-fn reached_its_limit(scene: &Scene) -> Verdict {
+fn reached_its_limit(scene: &Scene, observation: &Observation) -> Verdict {
     let Some(memory) = memory(scene) else { return Verdict::cannot_tell("the group is gone") };
     let Some(hits) = memory.limit_hits.known() else {
         return Verdict::cannot_tell("how often the limit was reached may not be read");
@@ -305,42 +283,16 @@ fn reached_its_limit(scene: &Scene) -> Verdict {
     let peak = memory.peak.known();
     let most = peak.map_or_else(String::new, |peak| format!(", {peak} bytes used at most"));
     let saw = format!("limit reached {hits} times{most}");
-    if *hits > 0 && peak.is_none_or(|peak| peak + FULL >= limit) {
-        Verdict::holds(saw)
-    } else {
-        Verdict::fails(saw, format!("the group to have been full: {limit} bytes"))
+    if *hits == 0 || peak.is_some_and(|peak| peak.saturating_add(FULL) < limit) {
+        return Verdict::fails(saw, format!("the group to have been full: {limit} bytes"));
     }
-}
-
-fn ask(scene: &Scene) -> Option<Request> {
-    Some(Request::OomLog { cgroup: group(scene)?.at.path.clone() })
-}
-
-/// What is known of the last kill.
-enum LastKill<'a> {
-    Logged(&'a OomKill),
-    NotLogged,
-    LogDenied,
-}
-
-fn last_kill<'a>(observation: &'a Observation) -> LastKill<'a> {
-    match observation {
-        Observation::OomLog { kills: Reading::Known(kills) } => {
-            kills.last().map_or(LastKill::NotLogged, LastKill::Logged)
-        }
-        _ => LastKill::LogDenied,
+    match another_limit(scene, observation) {
+        Some(limited) => Verdict::fails(
+            format!("{saw}, but the kill was for {limited}"),
+            "a kill for the limit of this group",
+        ),
+        None => Verdict::holds(saw),
     }
-}
-
-/// Who lives in the group and below; nothing where that may not be read.
-fn living<'a>(scene: &Scene<'a>) -> Option<Vec<&'a Process>> {
-    let snapshot = scene.snapshot();
-    let mut living = Vec::new();
-    for group in subtree(&snapshot.cgroups, group(scene)?) {
-        let processes = group.procs.known()?.iter().filter_map(|pid| snapshot.process(*pid));
-        living.extend(processes.filter(|process| process.is_alive()));
-    }
-    Some(living)
 }
 
 fn has_survivor(scene: &Scene, observation: &Observation) -> Verdict {
@@ -351,7 +303,7 @@ fn has_survivor(scene: &Scene, observation: &Observation) -> Verdict {
     let Some(oldest) = living.iter().min_by_key(|process| process.id.start) else {
         return Verdict::fails("no live process in the group", expected);
     };
-    match last_kill(observation) {
+    match last_kill(scene, observation) {
         LastKill::Logged(kill) if is_later(scene, oldest, kill) => Verdict::fails(
             format!("{oldest}, started after {} {} was killed", kill.comm, kill.pid),
             expected,
@@ -360,21 +312,12 @@ fn has_survivor(scene: &Scene, observation: &Observation) -> Verdict {
             Verdict::holds(format!("{oldest} lives, {} {} was killed", kill.comm, kill.pid))
         }
         LastKill::NotLogged => Verdict::holds(format!(
-            "{oldest} lives; the kernel log no longer tells when the other was killed"
+            "{oldest} lives; the kernel log does not tell when the other was killed"
         )),
         LastKill::LogDenied => Verdict::holds(format!(
             "{oldest} lives; the kernel log, which tells when the other was killed, may not be read"
         )),
     }
-}
-
-/// Whether a process certainly began after a kill. The log's clock runs on its own and may be a
-/// little off, the more the longer the machine is up.
-fn is_later(scene: &Scene, process: &Process, kill: &OomKill) -> bool {
-    let ticks = scene.snapshot().machine.ticks_per_second.max(1);
-    let began = u128::from(process.id.start) * 1_000_000 / u128::from(ticks);
-    let drift = kill.at_us / 10_000;
-    began > u128::from(kill.at_us + 100_000 + drift)
 }
 
 fn high_not_max(scene: &Scene) -> bool {
@@ -387,7 +330,10 @@ fn wrong_unit(scene: &Scene) -> bool {
 
 fn killing_disabled(scene: &Scene) -> bool {
     group(scene).is_some_and(|group| {
-        subtree(&scene.snapshot().cgroups, group)
+        scene
+            .snapshot()
+            .cgroups
+            .subtree(&group.at)
             .filter_map(|group| group.memory.as_ref())
             .any(|memory| memory.oom_kill_disabled.known() == Some(&true))
     })
@@ -402,8 +348,9 @@ fn killed_before_start(scene: &Scene) -> bool {
 fn moved_after_allocating(scene: &Scene) -> bool {
     let usage = memory(scene).and_then(|memory| memory.usage.known());
     let (Some(usage), Some(living)) = (usage, living(scene)) else { return false };
-    let own: u64 = living.iter().filter_map(|process| process.rss_anon.known()).sum();
-    own > usage + 4 * MIB
+    let own = living.iter().filter_map(|process| process.rss_anon.known());
+    let own = own.fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+    own > usage.saturating_add(4 * MIB)
 }
 
 fn never_moved(scene: &Scene) -> bool {
@@ -418,7 +365,10 @@ fn reclaimed_not_killed(scene: &Scene) -> bool {
 
 fn all_go_together(scene: &Scene) -> bool {
     group(scene).is_some_and(|group| {
-        subtree(&scene.snapshot().cgroups, group)
+        scene
+            .snapshot()
+            .cgroups
+            .subtree(&group.at)
             .filter_map(|group| group.memory.as_ref())
             .any(|memory| memory.oom_group.known() == Some(&true))
     }) && nobody_survived(scene)
@@ -426,7 +376,8 @@ fn all_go_together(scene: &Scene) -> bool {
 
 fn came_later(scene: &Scene) -> bool {
     let asked = ask(scene).and_then(|request| scene.seen(&request));
-    matches!(asked.map(last_kill), Some(LastKill::Logged(_))) && !nobody_survived(scene)
+    asked.is_some_and(|seen| matches!(last_kill(scene, seen), LastKill::Logged(_)))
+        && !nobody_survived(scene)
 }
 
 fn nobody_survived(scene: &Scene) -> bool {

@@ -178,6 +178,16 @@ impl CgroupTree {
         self.groups.iter().find(|group| group.at == *at)
     }
 
+    /// Which version of cgroups a group belongs to, 1 or 2.
+    pub fn version(&self, at: &CgroupRef) -> Option<u8> {
+        self.hierarchies.get(at.hierarchy).map(|hierarchy| hierarchy.version)
+    }
+
+    /// A group and those below it.
+    pub fn subtree<'t>(&'t self, at: &'t CgroupRef) -> impl Iterator<Item = &'t Cgroup> {
+        self.group(at).into_iter().chain(self.below(at))
+    }
+
     /// The groups below a group, without itself.
     pub fn below<'t>(&'t self, at: &'t CgroupRef) -> impl Iterator<Item = &'t Cgroup> {
         self.groups.iter().filter(move |group| {
