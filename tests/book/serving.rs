@@ -1,9 +1,16 @@
 //! `podlab::book` as a browser meets it.
 
-use std::io::{Read, Write};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use podlab::book::{Options, Server};
 use rstest::rstest;
 
@@ -118,7 +125,45 @@ fn the_book_is_written_to_a_new_folder_and_to_no_other() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let folder = place.path().join("html");
     built().write_to(&folder).expect("write the book");
-    assert_eq!(std::fs::read(folder.join("index.html")).ok().as_deref(), built().get("index.html"));
+    assert_eq!(fs::read(folder.join("index.html")).ok().as_deref(), built().get("index.html"));
     let error = built().write_to(&folder).expect_err("there is a book").to_string();
     assert_eq!(error.lines().next(), Some(&*format!("{}: not empty", folder.display())));
+}
+
+/// `podlab book` with `folder` for temporary files.
+fn podlab_book(folder: &Path) -> Command {
+    let mut book = Command::new(env!("CARGO_BIN_EXE_podlab"));
+    book.args(["book", "--port", "0"]).env("TMPDIR", folder).stdout(Stdio::piped());
+    book
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).expect("the folder").next().is_none()
+}
+
+#[test]
+fn the_command_says_where_the_book_is_and_keeps_no_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut book = podlab_book(folder.path()).spawn().expect("podlab");
+    let mut line = String::new();
+    BufReader::new(book.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    let address = line.trim_end().strip_prefix("http://").and_then(|rest| rest.strip_suffix('/'));
+    let connected = address.map(TcpStream::connect);
+    let empty = is_empty(folder.path());
+    book.kill().and_then(|()| book.wait()).expect("end it");
+    assert!(matches!(connected, Some(Ok(_))), "{line}");
+    assert!(empty, "it serves from files");
+}
+
+#[test]
+fn a_signal_while_the_book_is_built_leaves_no_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let events = Inotify::init(InitFlags::empty()).expect("inotify");
+    events.add_watch(folder.path(), AddWatchFlags::IN_CREATE).expect("watch the folder");
+    let mut book = podlab_book(folder.path()).spawn().expect("podlab");
+    events.read_events().expect("it makes its folder");
+    kill(Pid::from_raw(book.id() as i32), Signal::SIGTERM).expect("signal it");
+    let status = book.wait().expect("podlab");
+    assert_eq!(status.signal(), Some(Signal::SIGTERM as i32), "{status}");
+    assert!(is_empty(folder.path()), "it left its folder");
 }
