@@ -15,6 +15,40 @@ use crate::support::user::{ORDINARY, as_ordinary, copy_of, folder};
 
 const LAB: &str = env!("CARGO_BIN_EXE_memory-limit");
 
+/// What the version of cgroups that has the memory controller here calls its files.
+struct Version {
+    limit: &'static str,
+    swap: &'static str,
+    /// With a limit of 20 MiB.
+    swap_at_20: u64,
+    full: &'static str,
+    peak: &'static str,
+}
+
+const V1: Version = Version {
+    limit: "memory.limit_in_bytes",
+    swap: "memory.memsw.limit_in_bytes",
+    swap_at_20: (20 << 20) + 4096,
+    full: "memory.failcnt",
+    peak: "memory.max_usage_in_bytes",
+};
+
+const V2: Version = Version {
+    limit: "memory.max",
+    swap: "memory.swap.max",
+    swap_at_20: 0,
+    full: "memory.events max",
+    peak: "memory.peak",
+};
+
+fn version() -> &'static Version {
+    if is_v1() { &V1 } else { &V2 }
+}
+
+fn is_v1() -> bool {
+    Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists()
+}
+
 fn lab(arguments: &[&str]) -> Command {
     let mut lab = Command::new(LAB);
     lab.args(arguments);
@@ -56,11 +90,11 @@ fn number(path: &Path) -> u64 {
 
 #[test]
 fn one_is_killed_at_the_limit_and_another_in_the_group_lives() {
-    needs!(Need::Root, Need::Cgroup1);
+    needs!(Need::Root, Need::Memory);
     let ended = end(start("memory-limit-shown", &mut lab(&["--limit", "8"])));
     let text = &ended.text;
     assert_eq!(ended.code, 0, "{text}");
-    assert_eq!(line(text, "limit"), "limit    memory.limit_in_bytes 8388608");
+    assert_eq!(line(text, "limit"), format!("limit    {} 8388608", version().limit));
     let die = line(text, "die");
     assert!(die.ends_with("was killed by SIGKILL, 9: a shell says 137"), "{die}");
     let eater = die.split(' ').nth(7).expect("a pid");
@@ -68,8 +102,8 @@ fn one_is_killed_at_the_limit_and_another_in_the_group_lives() {
     assert!(live.contains(" is S (sleeping) ") || live.contains(" is R (running) "), "{live}");
     assert!(!live.contains(eater), "{live}");
     assert_eq!(counted(text, "oom_kill"), "0 -> 1");
-    assert_eq!(counted(text, "memory.max_usage_in_bytes"), "0 -> 8388608");
-    assert_ne!(counted(text, "memory.failcnt"), "0 -> 0");
+    assert_eq!(counted(text, version().peak), "0 -> 8388608");
+    assert_ne!(counted(text, version().full), "0 -> 0");
     let log = line(text, "log");
     assert!(log.contains(&format!("Killed process {eater} (memory-limit)")), "{log}");
     assert!(line(text, "end").ends_with(": gone"), "{text}");
@@ -77,14 +111,14 @@ fn one_is_killed_at_the_limit_and_another_in_the_group_lives() {
 
 #[test]
 fn a_command_is_in_a_group_with_that_limit_and_no_swap() {
-    needs!(Need::Root, Need::Cgroup1);
-    let look = ["--limit", "20", "--", "sh", "-c", "grep memory /proc/self/cgroup; cat"];
+    needs!(Need::Root, Need::Memory);
+    let look = ["--limit", "20", "--", "sh", "-c", "echo ready; cat"];
     let mut lab = start("memory-limit-command", &mut lab(&look));
     let name = format!("memory-limit-{}", lab.pid());
-    lab.read_until(":memory:");
+    lab.read_until("ready\n");
     let [group] = &groups(&name)[..] else { panic!("one group:\n{}", lab.text) };
-    assert_eq!(number(&group.join("memory.limit_in_bytes")), 20 << 20);
-    assert_eq!(number(&group.join("memory.memsw.limit_in_bytes")), (20 << 20) + 4096);
+    assert_eq!(number(&group.join(version().limit)), 20 << 20);
+    assert_eq!(number(&group.join(version().swap)), version().swap_at_20);
     assert!(lab.text.contains(&format!("group    {}\n", group.display())), "{}", lab.text);
     let members = fs::read_to_string(group.join("cgroup.procs")).expect("cgroup.procs");
     let command = lab.children().into_iter().find(|pid| members.contains(&pid.to_string()));
@@ -101,7 +135,7 @@ fn a_command_is_in_a_group_with_that_limit_and_no_swap() {
 #[case::not_to_be_run(&["/"], 126)]
 #[case::more_memory_than_there_is(&["tail", "/dev/zero"], 137)]
 fn the_exit_code_is_the_commands(#[case] command: &[&str], #[case] code: i32) {
-    needs!(Need::Root, Need::Cgroup1);
+    needs!(Need::Root, Need::Memory);
     let mut lab = lab(&["--limit", "16", "--"]);
     let ended = end(start("memory-limit-code", lab.args(command)));
     assert_eq!(ended.code, code, "{}", ended.text);
@@ -111,14 +145,14 @@ fn the_exit_code_is_the_commands(#[case] command: &[&str], #[case] code: i32) {
 
 #[test]
 fn standard_output_is_the_commands_alone() {
-    needs!(Need::Root, Need::Cgroup1);
+    needs!(Need::Root, Need::Memory);
     let output = lab(&["--", "echo", "hello"]).output().expect("run");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n");
 }
 
 #[test]
 fn ctrl_c_ends_the_command_and_the_counters_are_printed() {
-    needs!(Need::Root, Need::Cgroup1);
+    needs!(Need::Root, Need::Memory);
     let mut lab = start("memory-limit-int", &mut lab(&["--", "sh", "-c", "echo ready; exec cat"]));
     lab.read_until("ready\n");
     let all = lab.children().into_iter().chain([lab.pid()]);
@@ -130,14 +164,14 @@ fn ctrl_c_ends_the_command_and_the_counters_are_printed() {
 
 #[test]
 fn what_a_command_leaves_in_the_group_ends_with_it() {
-    needs!(Need::Root, Need::Cgroup1);
+    needs!(Need::Root, Need::Memory);
     let leave = ["--", "sh", "-c", "setsid sleep 1000 & exit 3"];
     assert_eq!(end(start("memory-limit-daemon", &mut lab(&leave))).code, 3);
 }
 
 #[test]
 fn it_nests() {
-    needs!(Need::Root, Need::Cgroup1);
+    needs!(Need::Root, Need::Memory);
     let inner = ["--limit", "64", "--", LAB, "--limit", "8"];
     let ended = end(start("memory-limit-nests", &mut lab(&inner)));
     assert_eq!(ended.code, 0, "{}", ended.text);
@@ -161,7 +195,7 @@ fn a_limit_that_makes_no_sense_is_a_usage_error(#[case] limit: &str) {
 
 #[test]
 fn an_ordinary_user_is_told_at_once_what_it_needs() {
-    needs!(Need::Root, Need::Cgroup1);
+    needs!(Need::Root, Need::Memory);
     let folder = folder();
     let mut lab = Command::new(copy_of(LAB.as_ref(), folder.path()));
     let ended = end(start("memory-limit-user", as_ordinary(&mut lab)));
@@ -175,33 +209,50 @@ fn an_ordinary_user_is_told_at_once_what_it_needs() {
 
 #[test]
 fn an_ordinary_user_may_where_a_group_is_theirs() {
-    needs!(Need::Root, Need::Cgroup1, Need::Program("setpriv"));
+    needs!(Need::Root, Need::Memory, Need::Program("setpriv"));
     let folder = folder();
     let copy = copy_of(LAB.as_ref(), folder.path());
-    let theirs = own_v1_group().join(format!("test-memory-limit-{}", std::process::id()));
-    fs::create_dir(&theirs).expect("a group");
+    let theirs = own_memory_group().join(format!("test-memory-limit-{}", std::process::id()));
+    // On v2 what hands out controllers has no members: the shell is one level further down.
+    let joined = if is_v1() { theirs.clone() } else { theirs.join("shell") };
+    fs::create_dir_all(&joined).expect("a group");
+    if !is_v1() {
+        fs::write(theirs.join("cgroup.subtree_control"), "+memory").expect("hand memory out");
+    }
     for path in [theirs.clone(), theirs.join("cgroup.procs")] {
         std::os::unix::fs::chown(path, Some(ORDINARY), Some(ORDINARY)).expect("chown");
     }
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg("echo 0 > \"$0/cgroup.procs\" && exec \"$@\"").arg(&theirs);
+    shell.arg("-c").arg("echo 0 > \"$0/cgroup.procs\" && exec \"$@\"").arg(&joined);
     let id = ORDINARY.to_string();
     shell.args(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"]).arg(copy);
     let ended = end(start("memory-limit-theirs", shell.arg("--limit=4")));
-    fs::remove_dir(&theirs).expect("an empty group");
+    for group in [&joined, &theirs] {
+        let _ = fs::remove_dir(group);
+    }
+    assert!(!theirs.exists(), "{} is left", theirs.display());
     assert_eq!(ended.code, 0, "{}", ended.text);
     assert_eq!(counted(&ended.text, "oom_kill"), "0 -> 1");
 }
 
-fn own_v1_group() -> PathBuf {
+/// The nearest group, from this process's own upwards, below which groups have memory.
+fn own_memory_group() -> PathBuf {
     let groups = fs::read_to_string("/proc/self/cgroup").expect("/proc/self/cgroup");
-    let path = groups.lines().find_map(|line| line.split_once(":memory:/")).expect("memory").1;
-    Path::new("/sys/fs/cgroup/memory").join(path)
+    if is_v1() {
+        let path = groups.lines().find_map(|line| line.split_once(":memory:/")).expect("memory").1;
+        return Path::new("/sys/fs/cgroup/memory").join(path);
+    }
+    let path = groups.trim().strip_prefix("0::/").expect("cgroup v2 alone");
+    let own = Path::new("/sys/fs/cgroup").join(path);
+    let gives_memory = |group: &&Path| {
+        fs::read_to_string(group.join("cgroup.subtree_control")).is_ok_and(|c| c.contains("memory"))
+    };
+    own.ancestors().find(gives_memory).expect("memory").to_owned()
 }
 
 #[test]
 fn output_that_cannot_be_written_is_an_error_of_one_line() {
-    needs!(Need::Root, Need::Cgroup1);
+    needs!(Need::Root, Need::Memory);
     let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
     let output = lab(&[]).stdout(full).output().expect("run");
     assert_eq!(output.status.code(), Some(1));
@@ -234,7 +285,7 @@ fn nothing_is_left_whenever_and_whatever_is_killed(
     #[values(Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL)] signal: Signal,
     #[values(Victim::Lab, Victim::Watcher, Victim::Members)] victim: Victim,
 ) {
-    needs!(Need::Root, Need::Cgroup1);
+    needs!(Need::Root, Need::Memory);
     for lines in 0..=14 {
         killed(&["--limit=4"], lines, signal, victim);
     }
@@ -245,7 +296,7 @@ fn nothing_is_left_whenever_and_whatever_is_killed(
 
 #[test]
 fn nothing_is_left_of_a_lab_that_is_killed_as_it_makes_the_group() {
-    needs!(Need::Root, Need::Cgroup1);
+    needs!(Need::Root, Need::Memory);
     for members in 1..=3 {
         for _ in 0..10 {
             let lab = start("memory-limit-early", &mut lab(&["--limit=4"]));

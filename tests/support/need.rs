@@ -15,6 +15,8 @@ pub enum Need {
     Cgroup1,
     /// The cgroup v2 memory controller, writable.
     Cgroup2,
+    /// A cgroup memory controller of either version.
+    Memory,
     /// User namespaces for a user without privileges.
     Userns,
     /// A Docker engine that answers.
@@ -32,6 +34,7 @@ impl Need {
             Need::Root => "root",
             Need::Cgroup1 => "cgroup1",
             Need::Cgroup2 => "cgroup2",
+            Need::Memory => "memory",
             Need::Userns => "userns",
             Need::Docker => "docker",
             Need::Vm => "vm",
@@ -41,7 +44,15 @@ impl Need {
 
     /// The need of that name; a name that is none of the others is a program's.
     pub fn named(name: &str) -> Need {
-        let known = [Need::Root, Need::Cgroup1, Need::Cgroup2, Need::Userns, Need::Docker];
+        let known = [
+            Need::Root,
+            Need::Cgroup1,
+            Need::Cgroup2,
+            Need::Memory,
+            Need::Userns,
+            Need::Docker,
+            Need::Vm,
+        ];
         known
             .into_iter()
             .find(|need| need.name() == name)
@@ -51,16 +62,11 @@ impl Need {
     fn missing(self) -> Option<String> {
         let (present, otherwise) = match self {
             Need::Root => (nix::unistd::geteuid().is_root(), "not root".to_owned()),
-            Need::Cgroup1 => (
-                writable("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-                "no writable cgroup v1 memory controller".to_owned(),
-            ),
-            Need::Cgroup2 => (
-                ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().any(|root| {
-                    std::fs::read_to_string(Path::new(root).join("cgroup.subtree_control"))
-                        .is_ok_and(|controllers| controllers.split(' ').any(|c| c == "memory"))
-                }),
-                "no cgroup v2 memory controller".to_owned(),
+            Need::Cgroup1 => (memory_of_v1(), "no writable cgroup v1 memory controller".to_owned()),
+            Need::Cgroup2 => (memory_of_v2(), "no cgroup v2 memory controller".to_owned()),
+            Need::Memory => (
+                memory_of_v1() || memory_of_v2(),
+                "no cgroup memory controller, neither v1 nor v2".to_owned(),
             ),
             Need::Userns => (
                 user_namespace_works(),
@@ -111,6 +117,17 @@ pub fn met(needs: &[Need]) -> bool {
         return false;
     }
     true
+}
+
+fn memory_of_v1() -> bool {
+    writable("/sys/fs/cgroup/memory/memory.limit_in_bytes")
+}
+
+fn memory_of_v2() -> bool {
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().any(|root| {
+        std::fs::read_to_string(Path::new(root).join("cgroup.subtree_control"))
+            .is_ok_and(|controllers| controllers.split_whitespace().any(|name| name == "memory"))
+    })
 }
 
 fn writable(path: &str) -> bool {
