@@ -17,6 +17,9 @@ pub struct Caller {
     through_sudo: bool,
 }
 
+/// The user and group that own nothing.
+const NOBODY: u32 = 65_534;
+
 impl Caller {
     /// From our own credentials; when we are root, from `SUDO_UID`.
     pub fn new() -> Caller {
@@ -55,6 +58,15 @@ impl Caller {
     pub fn with_rights<T>(&self, work: impl FnOnce() -> T) -> T {
         let _rights = self.through_sudo.then(|| Rights::take(self.uid, self.gid));
         work()
+    }
+
+    /// A command that runs without privileges: as this user, and where that is root, as nobody.
+    pub fn ordinary_command(&self, program: &str) -> Command {
+        let mut command = self.command(program);
+        if self.uid.is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
     }
 
     /// A command that runs as this user.

@@ -5,7 +5,7 @@ use crate::exercise::{Exercise, Target};
 use crate::exercises;
 use crate::facts::{Evidence, Learner, OomBaseline, Request, Start};
 use crate::judge::{self, Judgement, Outcome};
-use crate::observe;
+use crate::observe::{self, Options};
 use crate::params::Params;
 use crate::probe;
 use crate::progress::{Home, Progress};
@@ -38,7 +38,7 @@ impl Session {
     pub fn begin(&self, exercise: &'static Exercise) -> Result<Progress, Error> {
         let earlier = self.home.load()?.of(exercise.id);
         self.clear(&earlier)?;
-        let snapshot = observe::snapshot(&observe::Options::default())?;
+        let snapshot = observe::snapshot(&Options::default())?;
         let prepared = self.prepare(exercise, &earlier)?;
         let start = Start {
             boot_id: snapshot.machine.boot_id,
@@ -83,23 +83,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the machine cannot be read, or there is no process with this PID.
+    /// As [`gather`], or when progress cannot be read.
     pub fn gather(&self, exercise: &Exercise, pid: Option<i32>) -> Result<Evidence, Error> {
-        let snapshot = observe::snapshot(&observe::Options { mark: true, ..Default::default() })?;
-        if let Some(pid) = pid.filter(|pid| snapshot.process(*pid).is_none()) {
-            return Err(Error::new(format!("no process has PID {pid}")).hint(
-                "ps shows those there are; a PID inside a namespace is not the one outside",
-            ));
-        }
-        Ok(Evidence {
-            schema: Evidence::SCHEMA.to_owned(),
-            exercise: exercise.id.to_owned(),
-            learner: self.learner.clone(),
-            start: self.home.load()?.of(exercise.id).start,
-            pid,
-            snapshot,
-            observations: Vec::new(),
-        })
+        gather(&self.learner, exercise, self.home.load()?.of(exercise.id).start, pid)
     }
 
     /// Judges `exercise` with every experiment it asks for; `announce` hears of each before it is
@@ -196,6 +182,33 @@ impl Session {
             None => Ok(()),
         }
     }
+}
+
+/// Reads the machine for one exercise of one learner; no experiments yet.
+///
+/// # Errors
+///
+/// When the machine cannot be read, or there is no process with this PID.
+pub fn gather(
+    learner: &Learner,
+    exercise: &Exercise,
+    start: Option<Start>,
+    pid: Option<i32>,
+) -> Result<Evidence, Error> {
+    let snapshot = observe::snapshot(&Options { mark: true, ..Options::default() })?;
+    if let Some(pid) = pid.filter(|pid| snapshot.process(*pid).is_none()) {
+        return Err(Error::new(format!("no process has PID {pid}"))
+            .hint("ps shows those there are; a PID inside a namespace is not the one outside"));
+    }
+    Ok(Evidence {
+        schema: Evidence::SCHEMA.to_owned(),
+        exercise: exercise.id.to_owned(),
+        learner: learner.clone(),
+        start,
+        pid,
+        snapshot,
+        observations: Vec::new(),
+    })
 }
 
 fn hint_after(exercise: &'static Exercise, progress: &mut Progress) -> String {

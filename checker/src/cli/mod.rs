@@ -236,9 +236,9 @@ fn run(cli: Cli) -> Result<Done, Error> {
         }
         Some(Command::Judge { file, format }) => check::judge_file(&file, format, style),
         Some(Command::Reset { exercise }) => learner::reset(&session, exercise.as_deref()),
-        Some(Command::Doctor) => generate::doctor(style),
+        Some(Command::Doctor) => generate::doctor(&caller, style),
         Some(Command::Book { port, build }) => generate::book(port, build.as_deref()),
-        Some(Command::Tour) => generate::tour(style),
+        Some(Command::Tour) => generate::tour(&session.learner, &caller, style),
         Some(Command::Author(Author::Check)) => author::check(),
         Some(Command::Completions { shell }) => generate::completions(shell, Cli::command()),
         Some(Command::Man) => generate::man(Cli::command()),

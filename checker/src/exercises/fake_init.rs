@@ -134,7 +134,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
     ],
 };
 
-fn mark(params: &Params) -> String {
+/// The value of the variable `PODLAB` by which this learner's process is known.
+pub fn mark(params: &Params) -> String {
     params.name("mark")
 }
 

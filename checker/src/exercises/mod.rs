@@ -9,6 +9,8 @@ mod pid_view;
 mod recover_the_program;
 mod two_lives;
 
+pub use fake_init::mark as fake_init_mark;
+
 use crate::exercise::Exercise;
 
 /// Every exercise.

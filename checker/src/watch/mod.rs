@@ -51,6 +51,15 @@ pub fn run(
     }
 }
 
+/// Whether the kernel reports the births and deaths of processes to us.
+///
+/// # Errors
+///
+/// Why it does not.
+pub fn process_events_work() -> std::io::Result<()> {
+    connector::Connector::open().map(|_| ())
+}
+
 /// Whether to go on.
 #[derive(PartialEq, Eq)]
 enum Next {

@@ -1,0 +1,96 @@
+//! `podlab doctor`: what this machine can and cannot do, what each missing thing costs, and how to
+//! get it. Everything is tried or read, nothing is guessed from a distribution's name.
+
+mod cgroups;
+mod engines;
+mod kernel;
+mod privileges;
+
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::report::printable;
+use crate::report::style::{Style, Tone};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about.
+    pub subject: &'static str,
+    /// What was seen.
+    pub saw: String,
+    /// What is missing of it.
+    pub lack: Option<Lack>,
+}
+
+/// Something missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What one cannot do without it.
+    pub costs: String,
+    /// How to get it.
+    pub fix: String,
+    /// Whether the course cannot be done here without it; otherwise it is only poorer.
+    pub is_serious: bool,
+}
+
+impl Finding {
+    fn fine(subject: &'static str, saw: impl Into<String>) -> Finding {
+        Finding { subject, saw: saw.into(), lack: None }
+    }
+
+    fn poorer(
+        subject: &'static str,
+        saw: impl Into<String>,
+        costs: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Finding {
+        let lack = Lack { costs: costs.into(), fix: fix.into(), is_serious: false };
+        Finding { subject, saw: saw.into(), lack: Some(lack) }
+    }
+
+    fn serious(self) -> Finding {
+        let lack = self.lack.map(|lack| Lack { is_serious: true, ..lack });
+        Finding { lack, ..self }
+    }
+}
+
+/// Looks at everything.
+///
+/// # Errors
+///
+/// When not even `/proc` can be read.
+pub fn examine(caller: &Caller) -> Result<Vec<Finding>, Error> {
+    let mut findings = kernel::examine()?;
+    findings.extend(privileges::examine(caller));
+    findings.extend(cgroups::examine(caller)?);
+    findings.extend(engines::examine());
+    Ok(findings)
+}
+
+/// The findings, as people read them.
+pub fn text(findings: &[Finding], style: Style) -> String {
+    findings.iter().flat_map(|finding| lines(finding, style)).collect()
+}
+
+fn lines(finding: &Finding, style: Style) -> Vec<String> {
+    let (tone, mark) = match &finding.lack {
+        None => (Tone::Good, style.mark("✔", "ok")),
+        Some(lack) if lack.is_serious => (Tone::Bad, style.mark("✘", "NO")),
+        Some(_) => (Tone::Dim, style.mark("·", "--")),
+    };
+    let mark = style.paint(tone, mark);
+    let head = format!("{mark} {:<18} ", finding.subject);
+    let mut lines = vec![format!("{head}{}\n", printable(&finding.saw))];
+    if let Some(lack) = &finding.lack {
+        lines.extend(folded("   without it: ", &lack.costs));
+        // A command must be copied whole.
+        lines.push(format!("   to get it:  {}\n", printable(&lack.fix)));
+    }
+    lines
+}
+
+fn folded(head: &str, text: &str) -> Vec<String> {
+    let indent = " ".repeat(head.len());
+    let options = textwrap::Options::new(78).initial_indent(head).subsequent_indent(&indent);
+    textwrap::wrap(&printable(text), options).into_iter().map(|line| format!("{line}\n")).collect()
+}
