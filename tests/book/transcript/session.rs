@@ -77,6 +77,7 @@ fn bash(transcript: &Transcript, home: &Path, end: &str) -> Command {
         .env("PATH", path_with(&home.join(PROGRAMS)))
         .env("HOME", home)
         .env("PODLAB_HOME", home.join(".local/state/podlab"))
+        .env("PODLAB_LEARNER", "you")
         .env("LC_ALL", "C")
         .env("TERM", "dumb")
         .current_dir(home.join("work"))
