@@ -35,6 +35,10 @@ use super::normal::{normal, same};
 #[case::memory_in_use("VmRSS:    1412 kB", "VmRSS:    1380 kB")]
 #[case::devices("device 0:43 inode 2, device 8:1", "device 0:51 inode 2, device 254:0")]
 #[case::pages_of_memory("the file's page 0x11a883", "the file's page 0x3bb2")]
+#[case::a_mapped_file(
+    "7f0c12a00000-7f0c12b00000 r-xp 0004c000 00:2b 2 /mnt/program",
+    "55aa12a00000-55aa12b00000 r-xp 00011000 00:31 2 /mnt/program"
+)]
 #[case::a_pid_that_only_its_fate_tells("15287 has ended with it", "833 has ended with it")]
 #[case::several_pids("cgroup.procs 15294, 15295", "cgroup.procs 500, 501")]
 #[case::the_size_of_a_build("read 9106 KiB from it", "read 612 KiB from it")]
@@ -73,6 +77,8 @@ fn these_are_the_same(#[case] one: &str, #[case] other: &str) {
 #[case::few_against_many("2 processes", "143 processes")]
 #[case::counter("oom_kill 0", "oom_kill 1")]
 #[case::pids_limit("pids.max 512", "pids.max 1024")]
+#[case::what_a_mapping_permits("r-xp 0004c000 00:2b 2", "r--p 0004c000 00:2b 2")]
+#[case::private_memory_or_none("Private_Clean: 0 kB", "Private_Clean: 12 kB")]
 #[case::another_device("device 0:43, device 0:43", "device 0:43, device 0:44")]
 #[case::another_inode("device 0:43 inode 2", "device 0:43 inode 3")]
 #[case::another_page("page 0x11a883, page 0x11a883", "page 0x11a883, page 0x277253")]

@@ -43,7 +43,8 @@ const NAMESPACES: std::ops::Range<u64> = 0xEFFF_FFF8..0xFFFF_FFFF;
 static VOLATILE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"(?x)
-        (?<device>\bdevice\ \d+:\d+\b)
+        (?<mapped>[r-][w-][x-][ps]\ [0-9a-f]{8}\ [0-9a-f]+:[0-9a-f]+\b)
+        | (?<device>\bdevice\ \d+:\d+\b)
         | (?<time>
             \b\d{4}-\d\d-\d\d[T\ ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\ ?[+-]\d\d:?\d\d)?
           | \b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\ \d{1,2}\ (?:\d\d:\d\d(?::\d\d)?(?:\ \d{4})?|\d{4})\b
@@ -51,8 +52,8 @@ static VOLATILE: LazyLock<Regex> = LazyLock::new(|| {
           | \b\d+\.\d+\ ?(?:s|ms|µs|us|ns|seconds)\b
         )
         | (?<memory>
-            \b(?:Vm|Rss|Pss|Shared|Private)[A-Za-z_]*:\ \d+\ kB
-          | \b(?:total-vm|anon-rss|file-rss|pgtables):\d+kB
+            \b(?:Vm|Rss|Pss|Shared|Private|Size)[A-Za-z_]*:\ [1-9]\d*\ kB
+          | \b(?:total-vm|anon-rss|file-rss|pgtables):[1-9]\d*kB
           | \bmemory\.(?:usage_in_bytes|current)\ \d+
           | \bread\ \d+\ KiB
         )
@@ -188,6 +189,9 @@ impl Names {
             whole.split([' ', ':']).next().unwrap_or_default().to_owned() + " <memory>"
         } else if is("counter") {
             whole.rsplit_once(' ').unwrap_or_default().0.to_owned() + " <counted>"
+        } else if is("mapped") {
+            // Where a file is mapped from depends on how it was built.
+            whole.split(' ').next().unwrap_or_default().to_owned() + " <offset> <device>"
         } else if is("device") {
             self.renamed(Kind::Device, whole)
         } else if is("at") {
