@@ -8,3 +8,6 @@ mod check;
 mod means;
 #[path = "../support/mod.rs"]
 mod support;
+
+mod cli;
+mod formats;
