@@ -13,8 +13,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use podlab::book::{Options, Server};
 use rstest::rstest;
+use scraper::{Html, Selector};
 
+use crate::needs;
 use crate::sources::built;
+use crate::support::need::Need;
 
 /// A server that all these tests ask, and that ends with them.
 fn address() -> SocketAddr {
@@ -166,4 +169,25 @@ fn a_signal_while_the_book_is_built_leaves_no_file() {
     let status = book.wait().expect("podlab");
     assert_eq!(status.signal(), Some(Signal::SIGTERM as i32), "{status}");
     assert!(is_empty(folder.path()), "it left its folder");
+}
+
+#[test]
+fn a_browser_finds_words_and_leads_to_where_they_are() {
+    needs!(Need::Program("chromium"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut browser = Command::new("timeout");
+    browser.args(["60", "chromium", "--headless", "--no-sandbox", "--disable-gpu"]);
+    browser.args([
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]);
+    browser.arg("--disable-sync").arg(format!("--user-data-dir={}", folder.path().display()));
+    browser.args(["--virtual-time-budget=10000", "--dump-dom"]);
+    browser.arg(format!("http://{}/introduction.html?search=verdict", address()));
+    let output = browser.output().expect("chromium");
+    let page = Html::parse_document(&String::from_utf8_lossy(&output.stdout));
+    let results = Selector::parse("#mdbook-searchresults a").expect("a selector");
+    let mut found = page.select(&results).filter_map(|link| link.attr("href"));
+    assert!(found.any(|to| to.ends_with("#verdicts")), "{}", page.html());
 }
