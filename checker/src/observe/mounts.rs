@@ -67,7 +67,13 @@ fn mounts(
         Reading::Known(folder) => folder,
         refused => return Ok(refused.map(|_| Vec::new())),
     };
-    let mounts = folder.whole(c"mountinfo", buffer, parse_mountinfo)?;
+    let mounts = match folder.whole(c"mountinfo", buffer, parse_mountinfo) {
+        // It is ending, and has left its namespaces.
+        Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
+            return Ok(Reading::Absent);
+        }
+        mounts => mounts?,
+    };
     let now = folder.link(c"ns/mnt", buffer, parse_link)?;
     Ok(if now == Reading::Known(namespace.ino) { mounts } else { Reading::Absent })
 }
