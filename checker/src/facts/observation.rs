@@ -96,12 +96,13 @@ pub enum Observation {
 pub struct ProcView {
     /// Whether a procfs is mounted there at all.
     pub is_procfs: bool,
-    /// Its device; two mounts of one procfs instance have the same.
-    pub device: u64,
+    /// The device of what is there, absent where nothing is; two mounts of one procfs instance have
+    /// the same.
+    pub device: Reading<u64>,
     /// The device of the observer's own `/proc`.
     pub observers_device: u64,
-    /// The PID namespace of what it calls process 1.
-    pub init_namespace: Reading<NamespaceId>,
+    /// The PID namespace that it belongs to: that of its process 1.
+    pub namespace: Reading<NamespaceId>,
     /// The PIDs it shows, at most [`ProcView::MOST`].
     pub pids: Vec<i32>,
     /// How many processes the observer's own `/proc` shows.
@@ -131,8 +132,9 @@ pub struct Terminate {
     pub ended: bool,
     /// How long that took, or how long the probe waited, in milliseconds.
     pub waited_ms: u64,
-    /// Whether it had a child in its foreground, whose end a shell awaits before it runs a trap.
-    pub had_children: bool,
+    /// Whether a child that it had when the signal came was there all the while: a shell runs a trap
+    /// only when the command in its foreground has ended.
+    pub child_stayed: bool,
 }
 
 /// A program file and the file beside it.

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use crate::error::lower;
+use super::failed;
 use crate::facts::ProcessId;
 
 /// A process by pidfd and by its open directory in /proc. The directory of a process that has ended
@@ -27,16 +27,13 @@ impl Held {
     ///
     /// When it is gone, or may not be looked at.
     pub(super) fn open(id: ProcessId) -> Result<Held, String> {
-        let said = |what: &str, error: rustix::io::Errno| {
-            format!("{what} of process {}: {}", id.pid, lower(&error.to_string()))
-        };
         let pid = Pid::from_raw(id.pid).ok_or_else(|| format!("no process has PID {}", id.pid))?;
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
-            .map_err(|error| said("pidfd", error))?;
+            .map_err(|error| failed(format!("process {}", id.pid), error))?;
         let path = format!("/proc/{}", id.pid);
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|error| said("directory in /proc", error))?;
+        let directory =
+            rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| failed(&path, error))?;
         let held = Held { directory, pidfd, id };
         match held.start() {
             Some(start) if start == id.start => Ok(held),

@@ -11,14 +11,17 @@ mod program_file;
 mod same_memory;
 mod terminate;
 
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::error::Error;
 use crate::facts::{Observation, Request};
 
 /// The hidden argument with which podlab starts itself as a probe.
@@ -54,6 +57,14 @@ fn look(request: &Request) -> Result<Observation, String> {
         Request::Answer { path } => answer::look(path),
         Request::OomLog { cgroup } => oom_log::look(cgroup),
     }
+}
+
+/// One line about a call that failed, with advice where permission is what lacks.
+fn failed(what: impl Display, error: impl Into<io::Error>) -> String {
+    let error = error.into();
+    let refused = error.kind() == io::ErrorKind::PermissionDenied;
+    let advice = if refused { "; ask as root or as its user" } else { "" };
+    format!("{}{advice}", Error::file(Path::new(&what.to_string()), error))
 }
 
 fn nothing(why: String) -> Observation {
