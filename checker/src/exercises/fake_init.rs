@@ -1,7 +1,7 @@
 //! *fake-init*: a process that is PID 1 in a PID namespace of its own (pid_namespaces(7)).
 
 use crate::exercise::{Check, Exercise, Facts, How, Mistake, Scene, Subject, Verdict};
-use crate::facts::{Kind, Observation, Process, Request};
+use crate::facts::{Kind, Observation, Orphan, Process, Request, Terminate};
 use crate::params::Params;
 
 use super::pid_view;
@@ -54,6 +54,14 @@ pub(super) const EXERCISE: Exercise = Exercise {
     ],
     mistakes: &[
         Mistake {
+            id: "named-the-maker",
+            check: "is-pid-one",
+            recognise: named_the_maker,
+            explain: "this process made the namespace and stayed outside. PID 1 in there is its \
+                      child.",
+            hint: "see its children with pstree -p, and check the one whose NSpid ends with 1",
+        },
+        Mistake {
             id: "unshared-but-not-forked",
             check: "is-pid-one",
             recognise: unshared_but_not_forked,
@@ -65,30 +73,40 @@ pub(super) const EXERCISE: Exercise = Exercise {
             id: "second-in-line",
             check: "is-pid-one",
             recognise: second_in_line,
-            explain: "another process was the first in this PID namespace, a shell or a monitor \
-                      of the tool you used. It is the init in there, not yours.",
-            hint: "read NSpid in /proc/PID/status, and see who has 1 as its last number",
+            explain: "another process was the first in this PID namespace: a shell, or the monitor \
+                      of the tool you used. That one is the init in there.",
+            hint: "read NSpid in /proc/PID/status and see whose ends with 1; a shell hands its PID \
+                   on with exec, bwrap with --as-pid-1",
         },
         Mistake {
             id: "other-namespaces-only",
             check: "is-pid-one",
             recognise: other_namespaces_only,
-            explain: "the process has namespaces of its own, but not a PID namespace. Each kind \
-                      is asked for by itself.",
+            explain: "the process has namespaces of its own, but no PID namespace. Each kind is \
+                      asked for by itself.",
             hint: "compare readlink /proc/PID/ns/pid with readlink /proc/self/ns/pid",
+        },
+        Mistake {
+            id: "mark-set-later",
+            check: "is-marked",
+            recognise: mark_set_later,
+            explain: "the kernel shows the environment that a program was started with. What a \
+                      shell exports afterwards reaches only the programs that it starts.",
+            hint: "set the variable before PID 1 starts, or let it start itself anew: \
+                   exec env PODLAB=… sh …",
         },
         Mistake {
             id: "mark-stayed-outside",
             check: "is-marked",
             recognise: mark_stayed_outside,
-            explain: "the program that started it carries the mark, PID 1 does not. An engine \
-                      gives its container an environment of its own.",
-            hint: "hand the variable in: docker run --env, bwrap --setenv",
+            explain: "the program that started it carries the mark, PID 1 does not. sudo and \
+                      container engines hand on an environment of their own.",
+            hint: "hand the variable in: sudo PODLAB=… unshare …, docker run --env, bwrap --setenv",
         },
         Mistake {
             id: "host-proc-inside",
             check: "own-proc",
-            recognise: host_proc_inside,
+            recognise: pid_view::has_foreign_procfs,
             explain: "the outer /proc is still mounted inside. ps reads /proc, and a /proc belongs \
                       to the PID namespace it was mounted in.",
             hint: "give it a mount namespace too, and mount a new proc there",
@@ -96,41 +114,52 @@ pub(super) const EXERCISE: Exercise = Exercise {
         Mistake {
             id: "no-proc-inside",
             check: "own-proc",
-            recognise: no_proc_inside,
-            explain: "nothing is mounted on /proc in there, so ps has nothing to read.",
-            hint: "mount -t proc proc /proc, inside",
+            recognise: pid_view::has_no_procfs,
+            explain: "no procfs is mounted on /proc in there, so ps has nothing to read.",
+            hint: "inside, mount one: mount -t proc proc /proc",
         },
         Mistake {
             id: "orphans-stay",
             check: "reaps-orphans",
             recognise: |scene| matches!(orphan(scene), Some(seen) if !seen.reaped),
-            explain: "an orphan is adopted by PID 1 of its namespace, and stays a zombie until \
-                      PID 1 waits for it. This one never waits for a child it did not start.",
-            hint: "use an init that calls wait(2) in a loop, such as a shell, tini or docker's --init",
+            explain: "an orphan falls to PID 1 of its namespace, and stays a zombie until PID 1 \
+                      waits for it. This one does not wait for a child it never started.",
+            hint: "take a program that calls wait(2) in a loop: a shell that waits, tini, \
+                   docker run --init",
         },
         Mistake {
             id: "deaf-to-term",
             check: "ends-on-term",
-            recognise: deaf_to_term,
+            recognise: |scene| scene.process().is_some_and(|process| !handles_term(process)),
             explain: "the kernel spares PID 1 the default action of a signal: without a handler, \
                       SIGTERM does nothing to it.",
-            hint: "give it a handler for SIGTERM that ends it; grep SigCgt /proc/PID/status shows it",
+            hint: "give it a handler for SIGTERM that ends it, and see SigCgt in /proc/PID/status \
+                   change; in a shell: trap 'exit 0' TERM",
         },
         Mistake {
             id: "trap-waits-for-child",
             check: "ends-on-term",
-            recognise: trap_waits_for_child,
+            recognise: |scene| matches!(terminated(scene), Some(seen) if seen.child_stayed),
             explain: "it has a handler for SIGTERM, but a shell runs a trap only when the command \
-                      in its foreground has ended.",
+                      in its foreground has ended, and that one is still there.",
             hint: "run the long command in the background and wait for it: cmd & wait",
+        },
+        Mistake {
+            id: "handled-but-stays",
+            check: "ends-on-term",
+            recognise: |scene| terminated(scene).is_some(),
+            explain: "it has a handler for SIGTERM, and the handler returns: the signal no longer \
+                      does what it does by default, which is to end the process.",
+            hint: "let the handler end the process: trap 'exit 0' TERM",
         },
     ],
     hints: &[
         "the first process in a new PID namespace is its PID 1, whatever program it is",
-        "unshare(1) makes namespaces: read its --pid, --fork and --mount-proc in the manual",
-        "a shell waits for children it did not start, and trap sets a handler",
-        "something like: PODLAB=… unshare --pid --fork --mount-proc sh -c 'trap \"exit 0\" TERM; \
-         while :; do sleep 1 & wait; done'",
+        "unshare(1) makes namespaces: read about --pid, --fork and --mount-proc in its manual",
+        "PID 1 gets every orphan and no default action of a signal: a shell waits for whatever \
+         child has ended, and its trap sets a handler",
+        "as root, or with --user --map-root-user added: PODLAB=… unshare --pid --fork --mount-proc \
+         sh -c 'trap \"exit 0\" TERM; while :; do sleep 1 & wait; done'",
     ],
 };
 
@@ -142,44 +171,69 @@ pub fn mark(params: &Params) -> String {
 fn task(params: &Params) -> String {
     format!(
         "Start a process that is PID 1 in a PID namespace of its own, below yours.\n\
-         Its environment has PODLAB={}, so that it is known for yours.\n\
-         In /proc it sees only what is in there with it.\n\
-         An orphan in there does not stay a zombie, and SIGTERM from outside ends it.",
+         In its environment is PODLAB={}: so it is known for yours.\n\
+         In /proc it sees only what is in there with it. An orphan in there does not\n\
+         stay a zombie. SIGTERM from outside ends it.\n\
+         \n\
+         Leave it running and check from another shell. The last thing that is tried\n\
+         is SIGTERM: when all holds, the process has ended.",
         mark(params)
     )
 }
 
-/// PID 1s first, those with the mark before others; then whatever differs from the observer.
+/// What has to do with the mark. Where none of that is near, whatever began after `podlab start` and
+/// is near: other people's containers are not the learner's work.
 fn subjects(facts: &Facts) -> Vec<Subject> {
-    let wanted = mark(facts.params);
-    let mut found: Vec<&Process> = facts.theirs();
-    found.retain(|process| facts.pid.is_some() || is_near(facts, process));
+    let mut found = facts.theirs();
+    if facts.pid.is_none() {
+        let is_close = |process: &&Process| is_kin(facts, process) && is_near(facts, process);
+        let only_kin = facts.start.is_none() || found.iter().any(is_close);
+        found.retain(|process| {
+            process.is_alive()
+                && (is_kin(facts, process) || !only_kin && has_to_do_with_pids(facts, process))
+        });
+    }
     found.sort_by_key(|process| {
         let is_init = process.inner_pid() == 1 && is_below(facts, process);
-        let is_marked = process.mark.known() == Some(&wanted);
-        std::cmp::Reverse((is_init && is_marked, is_init, is_marked, process.ns_pid.len()))
+        std::cmp::Reverse((is_init, is_below(facts, process), is_near(facts, process)))
     });
     let lives = found.into_iter().map(|process| Subject::Process(process.id));
     lives.chain([Subject::Nothing]).collect()
 }
 
-fn is_below(facts: &Facts, process: &Process) -> bool {
-    process.ns_pid.len() > facts.snapshot.depth()
+/// Whether it carries the mark, descends from what does, or shares a namespace below with it.
+fn is_kin(facts: &Facts, process: &Process) -> bool {
+    let wanted = mark(facts.params);
+    let is_marked = |process: &Process| process.mark.known() == Some(&wanted);
+    let own = process.namespaces.pid.known().filter(|_| is_below(facts, process));
+    let is_inside = |other: &Process| own.is_some() && other.namespaces.pid.known() == own;
+    is_marked(process)
+        || facts.snapshot.ancestors(process).any(is_marked)
+        || facts.snapshot.processes.iter().any(|other| is_inside(other) && is_marked(other))
 }
 
 fn is_near(facts: &Facts, process: &Process) -> bool {
-    let differs = |kind| facts.snapshot.differs(process, kind) == Some(true);
-    process.is_alive()
-        && (is_below(facts, process)
-            || has_unshared(process)
-            || Kind::ALL.into_iter().any(differs)
-            || process.mark.known() == Some(&mark(facts.params)))
+    has_to_do_with_pids(facts, process) || has_own(facts, process)
+}
+
+fn has_to_do_with_pids(facts: &Facts, process: &Process) -> bool {
+    is_below(facts, process) || pid_view::has_unshared(process)
+}
+
+/// Whether it is in another namespace than the observer, of whatever kind.
+fn has_own(facts: &Facts, process: &Process) -> bool {
+    Kind::ALL.into_iter().any(|kind| facts.snapshot.differs(process, kind) == Some(true))
+}
+
+fn is_below(facts: &Facts, process: &Process) -> bool {
+    pid_view::levels_below(facts, process) > 0
 }
 
 fn is_pid_one(scene: &Scene) -> Verdict {
     let expected = "the last number of its NSpid to be 1, below your namespace";
     let Some(process) = scene.process() else {
-        return Verdict::fails("no process in a PID namespace below yours", expected);
+        let saw = format!("no process with PODLAB={}", mark(scene.params()));
+        return Verdict::fails(saw, expected);
     };
     let saw = format!("{process}: NSpid {}", process.ns_pid_text());
     if !process.is_alive() {
@@ -209,7 +263,7 @@ fn ask_orphan(scene: &Scene) -> Option<Request> {
     Some(Request::Orphan { init: scene.process()?.id })
 }
 
-fn orphan<'a>(scene: &Scene<'a>) -> Option<&'a crate::facts::Orphan> {
+fn orphan<'a>(scene: &Scene<'a>) -> Option<&'a Orphan> {
     match scene.seen(&ask_orphan(scene)?)? {
         Observation::Orphan(seen) => Some(seen),
         _ => None,
@@ -222,10 +276,10 @@ fn is_reaped(_scene: &Scene, observation: &Observation) -> Verdict {
     };
     let adopted = format!("an orphan was adopted by process {} in there", seen.adopted_by);
     if seen.reaped {
-        Verdict::holds(format!("{adopted} and waited for within {} ms", seen.waited_ms))
+        Verdict::holds(format!("{adopted}, which waited for it within {} ms", seen.waited_ms))
     } else {
         Verdict::fails(
-            format!("{adopted} and is still a zombie after {} ms", seen.waited_ms),
+            format!("{adopted}, and is still a zombie after {} ms", seen.waited_ms),
             "PID 1 to wait for it",
         )
     }
@@ -233,6 +287,13 @@ fn is_reaped(_scene: &Scene, observation: &Observation) -> Verdict {
 
 fn ask_terminate(scene: &Scene) -> Option<Request> {
     Some(Request::Terminate { process: scene.process()?.id })
+}
+
+fn terminated<'a>(scene: &Scene<'a>) -> Option<&'a Terminate> {
+    match scene.seen(&ask_terminate(scene)?)? {
+        Observation::Terminate(seen) => Some(seen),
+        _ => None,
+    }
 }
 
 fn ends(_scene: &Scene, observation: &Observation) -> Verdict {
@@ -248,19 +309,18 @@ fn ends(_scene: &Scene, observation: &Observation) -> Verdict {
     }
 }
 
-/// Its children would be in another PID namespace than itself.
-fn has_unshared(process: &Process) -> bool {
-    let namespaces = &process.namespaces;
-    match (namespaces.pid.known(), namespaces.pid_for_children.known()) {
-        (Some(own), Some(childrens)) => own != childrens,
-        // Between unshare(2) and the first child the link leads nowhere.
-        (Some(_), None) => process.is_alive() && !namespaces.pid_for_children.is_denied(),
-        _ => false,
-    }
+fn handles_term(process: &Process) -> bool {
+    process.signals.caught & (1 << (libc::SIGTERM - 1)) != 0
+}
+
+fn named_the_maker(scene: &Scene) -> bool {
+    scene.process().is_some_and(|process| {
+        pid_view::has_unshared(process) && pid_view::has_deeper_child(scene.facts, process)
+    })
 }
 
 fn unshared_but_not_forked(scene: &Scene) -> bool {
-    scene.process().is_some_and(has_unshared)
+    scene.process().is_some_and(pid_view::has_unshared)
 }
 
 fn second_in_line(scene: &Scene) -> bool {
@@ -270,36 +330,24 @@ fn second_in_line(scene: &Scene) -> bool {
 }
 
 fn other_namespaces_only(scene: &Scene) -> bool {
-    scene.process().is_some_and(|process| {
-        let differs = |kind| scene.snapshot().differs(process, kind) == Some(true);
-        !differs(Kind::Pid) && Kind::ALL.into_iter().any(differs)
-    })
+    scene
+        .process()
+        .is_some_and(|process| !is_below(scene.facts, process) && has_own(scene.facts, process))
+}
+
+/// A process that is in there with it carries the mark.
+fn mark_set_later(scene: &Scene) -> bool {
+    let Some(process) = scene.process() else { return false };
+    let own = process.namespaces.pid.known();
+    own.is_some() && others_with_mark(scene).any(|other| other.namespaces.pid.known() == own)
 }
 
 fn mark_stayed_outside(scene: &Scene) -> bool {
+    others_with_mark(scene).next().is_some()
+}
+
+fn others_with_mark<'a>(scene: &Scene<'a>) -> impl Iterator<Item = &'a Process> {
     let wanted = mark(scene.params());
-    scene.process().is_some_and(|process| {
-        process.mark.known().is_none()
-            && scene.facts.theirs().iter().any(|other| other.mark.known() == Some(&wanted))
-    })
-}
-
-fn host_proc_inside(scene: &Scene) -> bool {
-    pid_view::seen(scene).is_some_and(|view| view.is_procfs && pid_view::is_observers(view))
-}
-
-fn no_proc_inside(scene: &Scene) -> bool {
-    pid_view::seen(scene).is_some_and(|view| !view.is_procfs)
-}
-
-const SIGTERM_BIT: u64 = 1 << (libc::SIGTERM - 1);
-
-fn deaf_to_term(scene: &Scene) -> bool {
-    scene.process().is_some_and(|process| process.signals.caught & SIGTERM_BIT == 0)
-}
-
-fn trap_waits_for_child(scene: &Scene) -> bool {
-    let asked = ask_terminate(scene).and_then(|request| scene.seen(&request));
-    matches!(asked, Some(Observation::Terminate(seen)) if seen.had_children)
-        && scene.process().is_some_and(|process| process.signals.caught & SIGTERM_BIT != 0)
+    let others = scene.snapshot().processes.iter();
+    others.filter(move |other| other.mark.known() == Some(&wanted))
 }

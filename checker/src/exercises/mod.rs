@@ -7,6 +7,7 @@ mod memory_group;
 mod oom_once;
 mod pid_view;
 mod recover_the_program;
+mod three_deep;
 mod two_lives;
 
 pub use fake_init::mark as fake_init_mark;
@@ -18,6 +19,7 @@ pub const ALL: &[Exercise] = &[
     two_lives::EXERCISE,
     recover_the_program::EXERCISE,
     fake_init::EXERCISE,
+    three_deep::EXERCISE,
     locked_room::EXERCISE,
     oom_once::EXERCISE,
 ];
