@@ -10,4 +10,6 @@ mod means;
 mod support;
 
 mod cli;
+mod fake_init;
 mod formats;
+mod three_deep;

@@ -110,11 +110,12 @@ impl Drop for Started {
 pub struct Container(String);
 
 impl Container {
-    /// `docker run --detach ARGS…`, with an image that is there.
+    /// What `docker run --detach ARGS…` does, with an image that is there.
     pub fn run(args: &[&str]) -> Container {
         crate::support::docker::ensure_busybox();
-        let run = docker(&[&["run", "--detach"], args].concat());
-        Container(run)
+        let container = Container(docker(&[&["create"], args].concat()));
+        docker(&["start", &container.0]);
+        container
     }
 
     /// Its PID 1, as this machine numbers it.
