@@ -6,6 +6,7 @@ mod check;
 #[path = "../support/means.rs"]
 #[allow(dead_code, unreachable_pub, reason = "what the tests of several exercises share")]
 mod means;
+mod observe;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -17,6 +17,10 @@ pub enum Need {
     Cgroup2,
     /// A cgroup memory controller of either version.
     Memory,
+    /// A cgroup v2 hierarchy beside those of version 1, writable.
+    Unified,
+    /// Kernel threads, which are not seen from within a PID namespace.
+    KernelThreads,
     /// User namespaces for a user without privileges.
     Userns,
     /// A Docker engine that answers.
@@ -35,6 +39,8 @@ impl Need {
             Need::Cgroup1 => "cgroup1",
             Need::Cgroup2 => "cgroup2",
             Need::Memory => "memory",
+            Need::Unified => "unified",
+            Need::KernelThreads => "kernel-threads",
             Need::Userns => "userns",
             Need::Docker => "docker",
             Need::Vm => "vm",
@@ -49,6 +55,8 @@ impl Need {
             Need::Cgroup1,
             Need::Cgroup2,
             Need::Memory,
+            Need::Unified,
+            Need::KernelThreads,
             Need::Userns,
             Need::Docker,
             Need::Vm,
@@ -67,6 +75,14 @@ impl Need {
             Need::Memory => (
                 memory_of_v1() || memory_of_v2(),
                 "no cgroup memory controller, neither v1 nor v2".to_owned(),
+            ),
+            Need::Unified => (
+                writable("/sys/fs/cgroup/unified/cgroup.procs"),
+                "no writable /sys/fs/cgroup/unified".to_owned(),
+            ),
+            Need::KernelThreads => (
+                std::fs::read_to_string("/proc/2/comm").is_ok_and(|comm| comm == "kthreadd\n"),
+                "kernel threads are not seen here".to_owned(),
             ),
             Need::Userns => (
                 user_namespace_works(),

@@ -1,0 +1,135 @@
+//! How long reading 2,000 processes takes, beside the bare system calls and beside lsns(8):
+//!
+//! ```text
+//! cargo bench -p podlab --bench snapshot
+//! ```
+//!
+//! Everything is measured in the same run, each in turn, round after round. The table has the median
+//! of each, and the median over the rounds of how it compares with the bare calls and with lsns.
+
+use std::hint::black_box;
+use std::io;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use podlab::observe::{Buffer, OpenProcess, Options, Proc, snapshot};
+
+mod bare;
+mod crowd;
+
+use bare::Bare;
+use crowd::{Crowd, ROOMS, SIZE};
+
+/// How often each is measured.
+const ROUNDS: usize = 21;
+
+/// What lsns is asked for to be comparable: parents and owners of the namespaces too.
+const COLUMNS: &str = "NS,TYPE,NPROCS,PID,PPID,COMMAND,UID,PNS,ONS";
+
+/// One thing to measure: its name, and what does it once.
+type Case = (&'static str, fn() -> io::Result<()>);
+
+/// In the order in which they are measured; the rows `BARE_*` and `LSNS` are what others are
+/// compared with.
+const CASES: [Case; 9] = [
+    ("bare calls: namespaces, cgroups, status", || bare(Bare::short)),
+    ("observe, 1 thread: the same", || short().map_err(io::Error::other)),
+    ("bare calls: full record", || bare(Bare::full)),
+    ("observe, 1 thread: full record", || processes(1)),
+    ("observe, all cores: full record", || processes(0)),
+    ("snapshot, 1 thread: everything", || everything(1)),
+    ("snapshot, all cores: everything", || everything(0)),
+    ("lsns", || lsns(&[])),
+    ("lsns with parents and owners", || lsns(&["-o", COLUMNS])),
+];
+const BARE_SHORT: usize = 0;
+const BARE_FULL: usize = 2;
+const LSNS: usize = 7;
+
+fn main() -> ExitCode {
+    // `cargo test --benches` runs it too, without this argument: no measurement there.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    match Crowd::start().and_then(|_crowd| measure()) {
+        Ok(rounds) => {
+            print(&rounds);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("snapshot: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Round = [Duration; CASES.len()];
+
+fn measure() -> io::Result<Vec<Round>> {
+    (0..ROUNDS)
+        .map(|_| {
+            let mut round = [Duration::ZERO; CASES.len()];
+            for (time, (_, run)) in round.iter_mut().zip(CASES) {
+                let start = Instant::now();
+                run()?;
+                *time = start.elapsed();
+            }
+            Ok(round)
+        })
+        .collect()
+}
+
+fn bare(read: fn(&mut Bare) -> usize) -> io::Result<()> {
+    black_box(read(&mut Bare::new()));
+    Ok(())
+}
+
+fn short() -> Result<(), podlab::observe::Error> {
+    let proc = Proc::open(&Options::default())?;
+    let mut buffer = Buffer::new();
+    let mut kept = Vec::new();
+    for pid in proc.pids()? {
+        let Some(mut process) = OpenProcess::open(&proc, pid, &mut buffer)? else { continue };
+        kept.push((process.namespaces()?, process.cgroups()?, process.status()?));
+    }
+    black_box(kept);
+    Ok(())
+}
+
+fn processes(threads: usize) -> io::Result<()> {
+    let options = Options { threads, ..Options::default() };
+    black_box(podlab::observe::processes(&options, None).map_err(io::Error::other)?);
+    Ok(())
+}
+
+fn everything(threads: usize) -> io::Result<()> {
+    let options = Options { threads, ..Options::default() };
+    black_box(snapshot(&options).map_err(io::Error::other)?);
+    Ok(())
+}
+
+fn lsns(arguments: &[&str]) -> io::Result<()> {
+    let status = Command::new("lsns").args(arguments).stdout(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("lsns: {status}"))) }
+}
+
+fn print(rounds: &[Round]) {
+    println!("{SIZE} processes in {ROOMS} sets of namespaces, median of {ROUNDS} rounds\n");
+    println!("{:42} {:>9} {:>9} {:>9}", "", "ms", "of bare", "of lsns");
+    for (case, (name, _)) in CASES.iter().enumerate() {
+        let bare = if case < BARE_FULL { BARE_SHORT } else { BARE_FULL };
+        let time = median(rounds.iter().map(|round| round[case].as_secs_f64() * 1e3));
+        let ratio = |to: usize| median(rounds.iter().map(|round| quotient(round, case, to)));
+        println!("{name:42} {time:9.2} {:9.2} {:9.3}", ratio(bare), ratio(LSNS));
+    }
+}
+
+fn quotient(round: &Round, case: usize, to: usize) -> f64 {
+    round[case].as_secs_f64() / round[to].as_secs_f64()
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
