@@ -2,7 +2,6 @@
 //!
 //! `PODLAB_BLESS=1` writes what they show now into the chapters.
 
-#[cfg(test)]
 mod cases;
 mod normal;
 mod parse;

@@ -10,6 +10,8 @@ use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use regex::Regex;
 
 use super::parse::Transcript;
@@ -42,12 +44,12 @@ pub(crate) fn run(transcript: &Transcript) -> Result<Vec<String>, String> {
     if transcript.ordinary {
         std::os::unix::fs::chown(&work, owner_of(home.path()), None).expect("chown");
     }
-    let end = format!("end-of-step-{}", home.path().display());
+    let end = format!("end-of-step-{}\n", home.path().display());
     let shown = terminal(transcript, home.path(), &end)?;
     Ok(outputs(&shown, &end, home.path()))
 }
 
-/// Everything that the commands print, with a line `end` after what each of them printed.
+/// Everything that the commands print, with the line `end` after what each of them printed.
 fn terminal(transcript: &Transcript, home: &Path, end: &str) -> Result<String, String> {
     let mark = Mark::new("transcript");
     let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -58,6 +60,8 @@ fn terminal(transcript: &Transcript, home: &Path, end: &str) -> Result<String, S
     drop(bash);
     let shown = read_until(reader, end, transcript.steps.len());
     mark.end_all();
+    // One that threw its environment away is still in the group.
+    let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
     child.wait().expect("bash");
     shown
 }
@@ -65,7 +69,7 @@ fn terminal(transcript: &Transcript, home: &Path, end: &str) -> Result<String, S
 fn bash(transcript: &Transcript, home: &Path, end: &str) -> Command {
     // The status of a step is that which the next one reads as $?.
     let driver = format!(
-        r#"for __step; do eval "$__step"; __status=$?; echo '{end}'; (exit $__status); done"#
+        r#"for __step; do eval "$__step"; __status=$?; printf %s '{end}'; (exit $__status); done"#
     );
     let mut bash = Command::new("bash");
     if transcript.ordinary {
@@ -121,8 +125,7 @@ fn read_until(mut reader: PipeReader, end: &str, times: usize) -> Result<String,
 /// What each step printed, with the test's own folder and cgroup named as the reader's, and in the
 /// words of a bash that reads a terminal.
 fn outputs(shown: &str, end: &str, home: &Path) -> Vec<String> {
-    let end = format!("{end}\n");
-    let outputs = shown.split_terminator(&end).map(|output| {
+    let outputs = shown.split_terminator(end).map(|output| {
         let output = output.replace(&home.display().to_string(), HOME);
         let output = own_cgroups().iter().fold(output, |text, own| text.replace(own, CGROUP));
         let output = as_interactive(&output);
