@@ -26,7 +26,7 @@ use nix::mount::{MsFlags, mount};
 use nix::net::if_::if_nameindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, clone, setns};
-use nix::sys::prctl::set_pdeathsig;
+use nix::sys::prctl::{set_dumpable, set_pdeathsig};
 use nix::sys::signal::{SigHandler, Signal, kill, killpg, raise, signal};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -200,6 +200,8 @@ fn run_inside(
     // At a terminal the command becomes the foreground job, in a process group that it can name.
     let terminal = !command.is_empty() && tcgetpgrp(io::stdin()).is_ok_and(|pg| pg == getpgrp());
     handle(&[Signal::SIGTTOU], if terminal { SigHandler::SigIgn } else { SigHandler::SigDfl })?;
+    // The child holds files of the outside until it calls exec: nobody inside may look into it.
+    set_dumpable(false).or_failed("prctl")?;
     // SAFETY: this process has one thread, so the child may do whatever its parent may.
     match unsafe { fork() }.or_failed("fork")? {
         ForkResult::Child => {
