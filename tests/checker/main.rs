@@ -13,4 +13,6 @@ mod support;
 mod cli;
 mod fake_init;
 mod formats;
+mod recover_the_program;
 mod three_deep;
+mod two_lives;

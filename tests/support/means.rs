@@ -213,6 +213,13 @@ pub fn kill(pid: i32) {
     assert_eq!(ended, Ok(1), "process {pid} does not end");
 }
 
+/// Waits until the clock that start times are told by has moved on: what starts now starts later.
+pub fn next_tick() {
+    let uptime = || fs::read_to_string("/proc/uptime").expect("/proc/uptime");
+    let before = uptime();
+    while uptime() == before {}
+}
+
 fn pids() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").expect("/proc");
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

@@ -29,9 +29,14 @@ pub fn folder() -> tempfile::TempDir {
 /// A copy of `program` in `folder`: the build folder may lie where only root can go.
 pub fn copy_of(program: &Path, folder: &Path) -> PathBuf {
     let copy = folder.join(program.file_name().expect("a program has a name"));
-    // Not by this process: a child that another test forks meanwhile would hold the copy open for
-    // writing, and then nobody can run it (ETXTBSY).
-    let made = Command::new("install").args(["-m", "755"]).arg(program).arg(&copy).status();
-    assert!(made.is_ok_and(|status| status.success()), "install {}", copy.display());
+    copy_program(program, &copy);
     copy
+}
+
+/// Copies a program, for everybody to run. Another process does it: what another thread starts while
+/// this process writes would hold the copy open, and it could not be run (ETXTBSY of execve(2)).
+pub fn copy_program(program: &Path, copy: &Path) {
+    let mut install = Command::new("install");
+    let status = install.args(["--mode", "755"]).arg(program).arg(copy).status().expect("install");
+    assert!(status.success(), "install {} {}", program.display(), copy.display());
 }

@@ -324,11 +324,15 @@ fn both_in_one_place(scene: &Scene) -> bool {
     })
 }
 
+/// A zombie says nothing of the directory it was in: it must be of the one life's family and name.
 fn already_over(scene: &Scene) -> bool {
     let anyone = Facts { pid: None, ..*scene.facts };
     lone(scene).is_some_and(|process| {
         scene.snapshot().processes.iter().any(|other| {
-            anyone.may_be_theirs(other) && !other.is_alive() && other.comm == process.comm
+            !other.is_alive()
+                && anyone.may_be_theirs(other)
+                && [process.id.pid, process.parent].contains(&other.parent)
+                && other.comm == process.comm
         })
     })
 }

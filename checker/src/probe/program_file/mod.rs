@@ -29,7 +29,7 @@ const NAMES: usize = 10_000;
 const DELETED: &[u8] = b" (deleted)";
 
 /// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
-const OVERLAY: i64 = 0x794c_7630;
+const OVERLAY: rustix::fs::FsWord = 0x794c_7630;
 
 pub(super) fn look(process: ProcessId, beside: &str) -> Result<Observation, String> {
     if beside.is_empty() || beside == ".." || beside == "." || beside.contains('/') {
@@ -171,7 +171,7 @@ fn is_same(one: &Stat, other: &Stat) -> bool {
 }
 
 fn is_overlay(file: &impl AsFd) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as i64 == OVERLAY)
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type == OVERLAY)
 }
 
 /// The last part of a path.
