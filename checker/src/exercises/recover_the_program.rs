@@ -240,30 +240,31 @@ fn is_recovered(scene: &Scene, observation: &Observation) -> Verdict {
     let Observation::ProgramFile(seen) = observation else {
         return Verdict::cannot_tell("the program file was not looked at");
     };
-    let at = path(&seen.folder, &file_name(scene.params()));
-    let expected = format!("the program's {} bytes in a file {at}", seen.size);
+    let name = file_name(scene.params());
+    let at = format!("{name} in {}", seen.folder);
+    let expected = format!("a new file {name} beside it, with the program's {} bytes", seen.size);
     let file = match &seen.beside {
         Reading::Known(file) => file,
         Reading::Denied(_) => return Verdict::cannot_tell(format!("{at} may not be looked at")),
         Reading::Absent => return Verdict::fails(format!("no {at}"), expected),
     };
     if file.kind != FileKind::Regular {
-        return Verdict::fails(format!("{at} is {}", kind_text(file.kind)), expected);
+        return Verdict::fails(format!("{name} is {}", kind_text(file.kind)), expected);
     }
     match &file.sha256 {
         _ if (file.dev, file.ino) == (seen.dev, seen.ino) => {
-            Verdict::fails(format!("{at} is the program file itself"), expected)
+            Verdict::fails(format!("{name} is the program file itself"), expected)
         }
         _ if file.size != seen.size => {
-            Verdict::fails(format!("{} bytes in {at}", file.size), expected)
+            Verdict::fails(format!("{name} has {} bytes", file.size), expected)
         }
         None => Verdict::cannot_tell(format!("{at} may not be read; ask as root or as its owner")),
         Some(digest) if *digest != seen.sha256 => {
-            Verdict::fails(format!("other content in {at}"), expected)
+            Verdict::fails(format!("{name} has other content"), expected)
         }
         Some(digest) => {
             let short = digest.get(..12).unwrap_or(digest);
-            Verdict::holds(format!("{} bytes in {at}, SHA-256 {short}…", file.size))
+            Verdict::holds(format!("{at}: the same {} bytes, SHA-256 {short}…", file.size))
         }
     }
 }

@@ -244,23 +244,21 @@ fn has_two_homes(scene: &Scene) -> Verdict {
             Verdict::fails(format!("{process} has ended"), expected)
         }
         Some(process) => {
-            let place = place(process).unwrap_or("no directory");
-            Verdict::fails(format!("{process} in {place}, and no other elsewhere"), expected)
+            let place = process.cwd.known().map_or("no directory", String::as_str);
+            let saw = format!("{process} in {place}, no second one{}", unseen(scene));
+            Verdict::fails(saw, expected)
         }
-        None => Verdict::fails(nobody(scene), expected),
+        None => Verdict::fails(format!("no process in either{}", unseen(scene)), expected),
     }
 }
 
-/// Nobody is there; as an ordinary user one does not see everybody.
-fn nobody(scene: &Scene) -> String {
-    let hidden = scene.facts.theirs().iter().filter(|process| process.cwd.is_denied()).count();
-    match hidden {
-        0 => "no process in either".to_owned(),
-        hidden => {
-            format!(
-                "no process in either; {hidden} others may not be read but by their user or root"
-            )
-        }
+/// An ordinary user does not see where the processes of others are.
+fn unseen(scene: &Scene) -> String {
+    let is_root = scene.snapshot().observer().is_some_and(|observer| observer.user() == 0);
+    match scene.facts.theirs().iter().filter(|process| process.cwd.is_denied()).count() {
+        0 => String::new(),
+        _ if is_root => String::new(),
+        count => format!("; {count} more that only root could look at"),
     }
 }
 
