@@ -389,11 +389,11 @@ fn root() -> Result<String, Failure> {
 }
 
 fn row(step: &str, what: impl Display) -> Result<(), Failure> {
-    let line = format_args!("{step:<9}{what}\n");
+    let line = format!("{step:<9}{what}\n");
     // With a command, standard output is the command's alone.
     match REMARKS.load(Relaxed) {
-        true => io::stderr().write_fmt(line).or_failed("standard error"),
-        false => io::stdout().write_fmt(line).or_failed("standard output"),
+        true => io::stderr().write_all(line.as_bytes()).or_failed("standard error"),
+        false => io::stdout().write_all(line.as_bytes()).or_failed("standard output"),
     }
 }
 
