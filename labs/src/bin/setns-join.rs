@@ -214,7 +214,9 @@ fn run_inside(
             // The child ends with the lab: by this signal, or if the lab is gone already, for want of
             // the byte.
             set_pdeathsig(Signal::SIGKILL).or_failed("prctl")?;
-            go.read_exact(&mut [0]).or_failed("read")?;
+            if go.read(&mut [0]).or_failed("read")? == 0 {
+                return Ok(ExitCode::FAILURE);
+            }
             if command.is_empty() { look_around() } else { exec(command) }
         }
         ForkResult::Parent { child } => {
