@@ -191,6 +191,19 @@ fn it_holds_below_another_root() {
     learner.check().holds();
 }
 
+/// The lab deletes its program itself, on a file system that only its own mount namespace has.
+#[test]
+fn it_holds_within_the_lab() {
+    let podlab = Podlab::new();
+    let name = podlab.params(EXERCISE).name("file");
+    let script = format!("cp /proc/$FIRST/exe /mnt/{name}; echo $FIRST; read _");
+    let mut lab = Command::new(podlab.lab("program-and-process"));
+    lab.args(["--", "sh", "-c", &script]).stderr(std::process::Stdio::null());
+    let lab = Started::new(&mut lab);
+    let first = lab.line().parse().expect("a PID");
+    podlab.check_pid(EXERCISE, first).holds();
+}
+
 #[test]
 fn it_holds_for_an_ordinary_user() {
     let podlab = Podlab::ordinary();
