@@ -42,14 +42,13 @@ impl Bare {
         })
     }
 
-    /// All that is in a record of a process.
+    /// All that is in a record of a process. Its maps of user and group IDs are not: in the user
+    /// namespace of whoever reads, they are those of the reader.
     pub(crate) fn full(&mut self) -> usize {
         self.each(|bare, process| {
             bare.record(process, c"stat");
             bare.record(process, c"status");
             bare.links(process);
-            bare.whole(process, c"uid_map");
-            bare.whole(process, c"gid_map");
             bare.link(process, c"exe");
             bare.file(process, c"exe");
             bare.link(process, c"cwd");
@@ -128,12 +127,6 @@ impl Bare {
     fn record(&mut self, process: c_int, name: &CStr) {
         let file = open(process, name, O_RDONLY);
         self.read(file);
-        close(file);
-    }
-
-    fn whole(&mut self, process: c_int, name: &CStr) {
-        let file = open(process, name, O_RDONLY);
-        while self.read(file) > 0 {}
         close(file);
     }
 

@@ -2,13 +2,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::id_map::parse_id_map;
 use super::mountinfo::parse_mountinfo;
+use super::namespace::parse_link;
 use super::process::OpenProcess;
 use super::read::{Buffer, Folder};
 use super::stat::parse_stat;
 use super::text::{decimal, parse_value};
 use super::{Error, Options, ProcFault};
-use crate::facts::{Process, Reading};
+use crate::facts::{IdMap, NamespaceId, Process, Reading};
 
 /// How many processes a thread takes at a time.
 const SHARE: usize = 32;
@@ -18,7 +20,30 @@ pub struct Proc {
     folder: Folder,
     observer: i32,
     nsfs: u64,
+    maps: Option<OwnMaps>,
     marks: bool,
+}
+
+/// The observer's user namespace and its maps. It outlives the observer's look, and a map is written
+/// once only: whoever is in that namespace has the same, and need not be asked.
+struct OwnMaps {
+    user: u64,
+    uids: Vec<IdMap>,
+    gids: Vec<IdMap>,
+}
+
+impl OwnMaps {
+    /// Nothing where a part is missing or not written yet.
+    fn read(proc: &Folder, buffer: &mut Buffer) -> Result<Option<OwnMaps>, Error> {
+        let user = proc.link(c"self/ns/user", buffer, parse_link)?;
+        let uids = proc.whole(c"self/uid_map", buffer, parse_id_map)?;
+        let gids = proc.whole(c"self/gid_map", buffer, parse_id_map)?;
+        let (Reading::Known(user), Reading::Known(uids), Reading::Known(gids)) = (user, uids, gids)
+        else {
+            return Ok(None);
+        };
+        Ok((!uids.is_empty() && !gids.is_empty()).then_some(OwnMaps { user, uids, gids }))
+    }
 }
 
 impl Proc {
@@ -42,7 +67,8 @@ impl Proc {
         }
         // In a recorded tree the links lead nowhere, and say nothing of a device.
         let nsfs = folder.file(c"self/ns/user")?.known().map_or(0, |(device, _)| *device);
-        Ok(Proc { folder, observer, nsfs, marks: options.mark })
+        let maps = OwnMaps::read(&folder, &mut buffer)?;
+        Ok(Proc { folder, observer, nsfs, maps, marks: options.mark })
     }
 
     /// The PID of the process that looks, as this proc file system numbers it.
@@ -109,6 +135,12 @@ impl Proc {
     /// The device of nsfs; 0 in a recorded tree.
     pub(super) fn nsfs(&self) -> u64 {
         self.nsfs
+    }
+
+    /// The maps of user and group IDs in this user namespace, where it is the observer's own.
+    pub(super) fn own_maps(&self, user: &Reading<NamespaceId>) -> Option<(&[IdMap], &[IdMap])> {
+        let maps = self.maps.as_ref()?;
+        (user.known()?.ino == maps.user).then_some((&maps.uids, &maps.gids))
     }
 
     pub(super) fn reads_marks(&self) -> bool {

@@ -11,13 +11,15 @@ use super::read::{Buffer, Folder};
 use super::stat::{Stat, parse_stat};
 use super::status::{Status, parse_status};
 use super::text::{lossy, parse_value, signed};
-use crate::facts::{CgroupPath, Exe, Namespaces, Process, ProcessId, Reading, State};
+use crate::facts::{CgroupPath, Exe, IdMap, Namespaces, Process, ProcessId, Reading, State};
 
 /// How often a process that changes while it is read is read again.
 const ATTEMPTS: usize = 3;
 
 /// The most that is searched for the mark: what execve(2) lets a usual environment be.
 const ENVIRONMENT: usize = 2 << 20;
+
+type IdMaps = Reading<Vec<IdMap>>;
 
 /// An open `/proc/PID`: whatever is read through it is of one and the same life, also when the PID
 /// has been given to another process meanwhile.
@@ -101,6 +103,8 @@ impl<'p> OpenProcess<'p> {
         let Reading::Known(stat) = self.stat()? else { return Ok(None) };
         let Reading::Known(status) = self.status()? else { return Ok(None) };
         let later = status.state;
+        let namespaces = self.namespaces()?;
+        let (uid_map, gid_map) = self.id_maps(&namespaces)?;
         let process = Process {
             id: ProcessId { pid: self.pid, start: stat.start },
             parent: stat.parent,
@@ -110,9 +114,9 @@ impl<'p> OpenProcess<'p> {
             uids: status.uids,
             gids: status.gids,
             ns_pid: if status.ns_pid.is_empty() { vec![self.pid] } else { status.ns_pid },
-            namespaces: self.namespaces()?,
-            uid_map: self.folder.whole(c"uid_map", self.buffer, parse_id_map)?,
-            gid_map: self.folder.whole(c"gid_map", self.buffer, parse_id_map)?,
+            namespaces,
+            uid_map,
+            gid_map,
             capabilities: status.capabilities,
             no_new_privs: status.no_new_privs,
             seccomp: status.seccomp,
@@ -126,6 +130,14 @@ impl<'p> OpenProcess<'p> {
         };
         let torn = Torn::of(&process, later);
         Ok(Some((process, torn)))
+    }
+
+    fn id_maps(&mut self, namespaces: &Namespaces) -> Result<(IdMaps, IdMaps), Error> {
+        if let Some((uids, gids)) = self.proc.own_maps(&namespaces.user) {
+            return Ok((Reading::Known(uids.to_vec()), Reading::Known(gids.to_vec())));
+        }
+        let uids = self.folder.whole(c"uid_map", self.buffer, parse_id_map)?;
+        Ok((uids, self.folder.whole(c"gid_map", self.buffer, parse_id_map)?))
     }
 
     fn oom_score_adj(&mut self) -> Result<Reading<i32>, Error> {
