@@ -85,6 +85,11 @@ fn field(name: &str, text: &str) -> Vec<String> {
 /// `text` folded to the width, its first line after `head`, the others below its beginning.
 fn block(head: &str, text: &str) -> Vec<String> {
     let indent = " ".repeat(head.chars().count());
-    let options = textwrap::Options::new(WIDTH).initial_indent(head).subsequent_indent(&indent);
+    // At spaces only: paths and options stay whole.
+    let options = textwrap::Options::new(WIDTH)
+        .initial_indent(head)
+        .subsequent_indent(&indent)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::wrap(&printable(text), options).into_iter().map(String::from).collect()
 }
