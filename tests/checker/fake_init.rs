@@ -1,10 +1,12 @@
 //! The exercise *fake-init*: right solutions by several means, wrong ones each with its mistake.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use crate::check::Podlab;
 use crate::means::{self, Container, Started, sh};
 use crate::needs;
+use crate::support::footprint::Mark;
 use crate::support::need::Need;
 use crate::support::user::as_ordinary;
 
@@ -359,6 +361,31 @@ fn what_may_not_be_looked_into_is_not_judged() {
     let checked = learner.check_pid("fake-init", init.below(&[1]));
     checked.cannot_tell(&["is-marked", "own-proc", "reaps-orphans"]);
     assert_ne!(means::state(init.below(&[1])), None);
+}
+
+#[test]
+fn experiments_end_with_podlab() {
+    needs!(Need::Root);
+    let learner = Podlab::new();
+    let script = "sleep 1000 & echo ready; while :; do wait; done";
+    let init = Started::ready(&mut unshare(&learner, &UNSHARE, script));
+    let mark = Mark::new("probe");
+    let mut check = learner.command(&["check", "fake-init"]);
+    mark.put_on(&mut check).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut podlab = check.spawn().expect("podlab");
+    let mut said = BufReader::new(podlab.stderr.take().expect("a pipe"));
+    said.read_line(&mut String::new()).expect("a remark before the last experiment");
+    let probe = loop {
+        let others = mark.processes().into_iter().filter(|pid| *pid != podlab.id() as i32);
+        if let Some(probe) = others.filter_map(means::pidfd).next() {
+            break probe;
+        }
+    };
+    podlab.kill().expect("SIGKILL");
+    podlab.wait().expect("its end");
+    means::await_end(&probe);
+    assert!(mark.processes().is_empty());
+    assert_eq!(means::children(init.below(&[1])).len(), 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -205,12 +206,21 @@ pub fn children(pid: i32) -> Vec<i32> {
 
 /// Kills a process and waits until it has ended. Nothing where it already had.
 pub fn kill(pid: i32) {
-    let Some(raw) = Pid::from_raw(pid) else { return };
-    let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) else { return };
+    let Some(pidfd) = pidfd(pid) else { return };
     let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    await_end(&pidfd);
+}
+
+/// Takes hold of a process. Nothing where it is gone.
+pub fn pidfd(pid: i32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+/// Waits until a process has ended.
+pub fn await_end(pidfd: &OwnedFd) {
     let timeout = Timespec::try_from(PATIENCE).expect("a minute");
-    let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout));
-    assert_eq!(ended, Ok(1), "process {pid} does not end");
+    let ended = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout));
+    assert_eq!(ended, Ok(1), "a process does not end");
 }
 
 /// Waits until the clock that start times are told by has moved on: what starts now starts later.

@@ -124,7 +124,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             recognise: |scene| matches!(orphan(scene), Some(seen) if !seen.reaped),
             explain: "an orphan falls to PID 1 of its namespace, and stays a zombie until PID 1 \
                       waits for it. This one does not wait for a child it never started.",
-            hint: "take a program that calls wait(2) in a loop: a shell that waits, tini, \
+            hint: "take a program that calls wait(2) again and again: a shell that waits, tini, \
                    docker run --init",
         },
         Mistake {
@@ -142,7 +142,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
             recognise: |scene| matches!(terminated(scene), Some(seen) if seen.child_stayed),
             explain: "it has a handler for SIGTERM, but a shell runs a trap only when the command \
                       in its foreground has ended, and that one is still there.",
-            hint: "run the long command in the background and wait for it: cmd & wait",
+            hint: "end the long command's line with & and then wait: that is where a trap runs \
+                   at once",
         },
         Mistake {
             id: "handled-but-stays",
@@ -156,10 +157,10 @@ pub(super) const EXERCISE: Exercise = Exercise {
     hints: &[
         "the first process in a new PID namespace is its PID 1, whatever program it is",
         "unshare(1) makes namespaces: read about --pid, --fork and --mount-proc in its manual",
-        "PID 1 gets every orphan and no default action of a signal: a shell waits for whatever \
-         child has ended, and its trap sets a handler",
-        "as root, or with --user --map-root-user added: PODLAB=… unshare --pid --fork --mount-proc \
-         sh -c 'trap \"exit 0\" TERM; while :; do sleep 1 & wait; done'",
+        "PID 1 is given every orphan, and signals do to it only what its handlers do: a shell \
+         waits for whatever child has ended, and trap sets a handler",
+        "as root: PODLAB=… unshare --pid --fork --mount-proc sh -c 'trap \"exit 0\" TERM; \
+         while :; do sleep 1 & wait; done'; not as root: add --user --map-root-user",
     ],
 };
 
@@ -171,12 +172,12 @@ pub fn mark(params: &Params) -> String {
 fn task(params: &Params) -> String {
     format!(
         "Start a process that is PID 1 in a PID namespace of its own, below yours.\n\
-         In its environment is PODLAB={}: so it is known for yours.\n\
-         In /proc it sees only what is in there with it. An orphan in there does not\n\
-         stay a zombie. SIGTERM from outside ends it.\n\
+         It was started with PODLAB={} in its environment, which marks it\n\
+         as yours. In /proc it sees only what is in there with it. An orphan in there\n\
+         does not stay a zombie. SIGTERM from outside ends it.\n\
          \n\
-         Leave it running and check from another shell. The last thing that is tried\n\
-         is SIGTERM: when all holds, the process has ended.",
+         Leave it running and check from another shell. SIGTERM is tried last, and\n\
+         only when the rest holds: then your process is gone.",
         mark(params)
     )
 }

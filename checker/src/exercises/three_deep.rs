@@ -112,10 +112,11 @@ pub(super) const EXERCISE: Exercise = Exercise {
     hints: &[
         "whoever is PID 1 of a namespace can make the next one from in there",
         "a namespace gives its PIDs out in order: 1, then 2, and so on, none of them twice",
-        "a process that starts one after another and ends each again comes to any number; \
-         $! is the number of the last one in a shell",
+        "a shell that starts one process after another and ends each again comes to any number; \
+         $! is the PID of the last one",
         "as root: unshare --pid --fork unshare --pid --fork unshare --pid --fork --mount-proc sh, \
-         and in it: until sleep 1000 & [ $! = … ]; do kill $!; done",
+         then in there: until sleep 1000 & [ $! = … ]; do kill $!; done; \
+         not as root: unshare --user --map-root-user before all that",
     ],
 };
 
@@ -125,16 +126,16 @@ fn number(params: &Params) -> i32 {
 
 fn task(params: &Params) -> String {
     format!(
-        "Start a process in a PID namespace, in a PID namespace, in a PID namespace:\n\
-         three levels below yours. In there its own PID is {}, and in /proc it sees\n\
-         only what is in there with it.\n\
+        "Start a process in a PID namespace that is three levels below yours: each of\n\
+         the three was made from within the one above. In the innermost its PID is {},\n\
+         and in /proc it sees only what is in there with it.\n\
          \n\
          Leave it running and check from another shell.",
         number(params)
     )
 }
 
-/// The processes below; of those that are equally deep, the one with the number first.
+/// The processes at the right depth first, and of those the one with the number.
 fn subjects(facts: &Facts) -> Vec<Subject> {
     let wanted = number(facts.params);
     let mut found = facts.theirs();
@@ -150,10 +151,12 @@ fn subjects(facts: &Facts) -> Vec<Subject> {
     lives.chain([Subject::Nothing]).collect()
 }
 
+/// One level alone is what containers of other people have, too: that is near only where we know
+/// that it began after `podlab start`.
 fn comes_near(facts: &Facts, process: &Process) -> bool {
-    pid_view::levels_below(facts, process) > 0
-        || pid_view::has_unshared(process)
-        || user_levels_below(facts, process) > 1
+    let least = if facts.start.is_some() { 1 } else { 2 };
+    let made = usize::from(pid_view::has_unshared(process));
+    pid_view::levels_below(facts, process) + made >= least || user_levels_below(facts, process) > 1
 }
 
 fn below(scene: &Scene) -> Option<usize> {
@@ -163,7 +166,7 @@ fn below(scene: &Scene) -> Option<usize> {
 fn is_nested(scene: &Scene) -> Verdict {
     let expected = "three more numbers in its NSpid than in your own";
     let Some(process) = scene.process() else {
-        return Verdict::fails("no process in a PID namespace below yours", expected);
+        return Verdict::fails("no process in PID namespaces that are nested", expected);
     };
     let levels = pid_view::levels_below(scene.facts, process);
     let saw = format!("{process}: NSpid {}, {levels} below yours", process.ns_pid_text());
