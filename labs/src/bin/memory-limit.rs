@@ -23,7 +23,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use clap::Parser;
+use clap::{Parser, value_parser};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::libc;
@@ -42,8 +42,7 @@ const PAGE: usize = 4 * KIB;
 #[derive(Parser)]
 struct Args {
     /// The group's limit, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 32)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "MIB", default_value = "32", value_parser = value_parser!(u32).range(1..))]
     limit: u32,
     /// Run this in the group
     #[arg(last = true)]
@@ -61,7 +60,8 @@ struct Version {
     swap: &'static str,
     swap_limit: fn(usize) -> usize,
     usage: &'static str,
-    counters: &'static [(&'static str, &'static str)],
+    /// A file, and where it has several lines, the first word of one.
+    counters: &'static [&'static str],
     way_out: &'static str,
 }
 
@@ -72,11 +72,7 @@ const V1: Version = Version {
     swap: "memory.memsw.limit_in_bytes",
     swap_limit: |limit| limit + PAGE,
     usage: "memory.usage_in_bytes",
-    counters: &[
-        ("memory.failcnt", ""),
-        ("memory.oom_control", "oom_kill "),
-        ("memory.max_usage_in_bytes", ""),
-    ],
+    counters: &["memory.failcnt", "memory.oom_control oom_kill", "memory.max_usage_in_bytes"],
     way_out: "run it as root: sudo memory-limit",
 };
 
@@ -87,11 +83,11 @@ const V2: Version = Version {
     swap_limit: |_| 0,
     usage: "memory.current",
     counters: &[
-        ("memory.events", "max "),
-        ("memory.events", "oom "),
-        ("memory.events", "oom_kill "),
-        ("memory.events.local", "oom_kill "),
-        ("memory.peak", ""),
+        "memory.events max",
+        "memory.events oom",
+        "memory.events oom_kill",
+        "memory.events.local oom_kill",
+        "memory.peak",
     ],
     way_out: "run it as root, or in a scope that is yours: \
               systemd-run --user --scope -p Delegate=yes memory-limit",
@@ -139,14 +135,14 @@ fn fitting(mib: u32) -> Result<usize, Failure> {
 // ANCHOR: parent
 /// The folder to make a group in, and the version of cgroups there.
 fn parent_group() -> Result<(PathBuf, &'static Version), Failure> {
-    let (own, mounted_at, version) = own_group()?;
+    let (own, version) = own_group()?;
     // On v2 a group with processes in it hands out no controllers: go up to one that does.
     let gives_memory = |group: &&Path| {
         version.name == V1.name
             || fs::read_to_string(group.join("cgroup.subtree_control"))
                 .is_ok_and(|names| names.split_whitespace().any(|name| name == "memory"))
     };
-    let mut groups = own.ancestors().take_while(|group| group.starts_with(&mounted_at));
+    let mut groups = own.ancestors().take_while(|group| group.join("cgroup.procs").exists());
     let refused = |why| Failure(2, format!("{why}\nhint: {}", version.way_out));
     let nobody = || refused(format!("{}: no cgroup.subtree_control has memory", own.display()));
     let parent = groups.find(gives_memory).ok_or_else(nobody)?;
@@ -158,8 +154,8 @@ fn parent_group() -> Result<(PathBuf, &'static Version), Failure> {
     Ok((parent.to_owned(), version))
 }
 
-/// The caller's own memory group, where its hierarchy is mounted, and the version of that.
-fn own_group() -> Result<(PathBuf, PathBuf, &'static Version), Failure> {
+/// The caller's own memory group, and the version of cgroups that it is one of.
+fn own_group() -> Result<(PathBuf, &'static Version), Failure> {
     let has_memory = |names: &str| names.split(',').any(|name| name == "memory");
     // Lines of number:controllers:path. The line of v2 is number 0 and names no controllers.
     let lines = read(Path::new("/proc/self/cgroup"))?;
@@ -169,13 +165,12 @@ fn own_group() -> Result<(PathBuf, PathBuf, &'static Version), Failure> {
     let (_, path) = v1.or(v2).unwrap_or_default();
     for line in read(Path::new("/proc/self/mountinfo"))?.lines() {
         let fields: Vec<_> = line.split(' ').collect();
-        let (root, mounted_at) = (fields[3], fields[4]);
-        let [.., kind, _, options] = fields[..] else { continue };
+        let [_, _, _, root, mounted_at, .., kind, _, options] = fields[..] else { continue };
         let ours =
             if v1.is_some() { kind == "cgroup" && has_memory(options) } else { kind == "cgroup2" };
         if let (true, Ok(below)) = (ours, Path::new(path).strip_prefix(root)) {
             let version = if v1.is_some() { &V1 } else { &V2 };
-            return Ok((Path::new(mounted_at).join(below), mounted_at.into(), version));
+            return Ok((Path::new(mounted_at).join(below), version));
         }
     }
     Err(Failure(2, format!("/proc/self/mountinfo: no mount there shows the memory group '{path}'")))
@@ -311,10 +306,8 @@ impl Group {
             return Err(Failure(1, format!("{eater} touched twice the limit and was not killed")));
         };
         let (signal, code) = (by as u8, 128 + by as u8);
-        self.say(
-            "die",
-            format!("process {eater} was killed by {by}, {signal}: a shell says {code}"),
-        )?;
+        let death = format!("was killed by {by}, {signal}: a shell says {code}");
+        self.say("die", format!("process {eater} {death}"))?;
         let state = field(&format!("/proc/{onlooker}/status"), "State")?;
         let members = self.read("cgroup.procs")?;
         self.say("live", format!("process {onlooker} is {state}      cgroup.procs {members}"))?;
@@ -391,11 +384,12 @@ impl Group {
     }
 
     /// The version's counters, as they are now. An older kernel may not have them all.
-    fn counters(&self) -> Vec<(String, String)> {
-        let value = |&(file, key): &(&str, &str)| {
-            let text = self.read(file).ok()?;
-            let value = text.split(", ").find_map(|entry| entry.strip_prefix(key))?;
-            Some((format!("{file} {key}"), value.to_owned()))
+    fn counters(&self) -> Vec<(&str, String)> {
+        let value = |name: &&'static str| {
+            let (file, word) = name.split_once(' ').unwrap_or((name, ""));
+            let text = fs::read_to_string(self.path.join(file)).ok()?;
+            let value = text.lines().find_map(|line| line.strip_prefix(word)?.trim().parse().ok());
+            Some((*name, value.map_or("?".to_owned(), |value: u64| value.to_string())))
         };
         self.version.counters.iter().filter_map(value).collect()
     }
