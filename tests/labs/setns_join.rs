@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::ending::{ENDINGS, ended_after_lines, ended_at_birth, is_ready_in_time, pidfd_open};
 use crate::needs;
-use crate::support::footprint::mounts_with;
+use crate::support::footprint::{Mark, mounts_with};
 use crate::support::need::Need;
 use crate::support::user;
 use crate::who::Who;
@@ -279,12 +279,9 @@ fn a_shell_inside_has_the_terminal_and_gives_it_back(#[case] who: Who) {
     if who == Who::Ordinary {
         user::as_ordinary(&mut script);
     }
-    let mut child = script
-        .env("SHELL", "/bin/sh")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start");
+    let ended = EndedAnyway(Mark::new("terminal"));
+    let typed = ended.0.put_on(&mut script).env("SHELL", "/bin/sh");
+    let mut child = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start");
     let mut keys = child.stdin.take().expect("piped");
     let mut screen = Screen(child.stdout.take().expect("piped"), String::new());
     keys.write_all(b"sh -c 'echo in-$((40+2)); exec cat'\n").expect("type");
@@ -299,6 +296,15 @@ fn a_shell_inside_has_the_terminal_and_gives_it_back(#[case] who: Who) {
     keys.write_all(b"outside\n").expect("type");
     screen.wait_for("got-outside");
     assert!(child.wait().expect("wait").success());
+}
+
+/// Ends what carries the mark, also when the test fails.
+struct EndedAnyway(Mark);
+
+impl Drop for EndedAnyway {
+    fn drop(&mut self) {
+        self.0.end_all();
+    }
 }
 
 /// What a terminal shows, since the last thing that was waited for.
