@@ -7,6 +7,9 @@ mod check;
 #[allow(dead_code, unreachable_pub, reason = "what the tests of several exercises share")]
 mod means;
 mod observe;
+#[path = "../support/screen.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with a benchmark")]
+mod screen;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -16,3 +19,4 @@ mod formats;
 mod recover_the_program;
 mod three_deep;
 mod two_lives;
+mod watch;

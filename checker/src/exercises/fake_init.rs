@@ -41,7 +41,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
             id: "reaps-orphans",
             claim: "an orphan in there does not stay a zombie",
             points: 2,
-            needs: &["is-pid-one"],
+            // An orphan may stay behind, so only where the learner says that it is theirs.
+            needs: &["is-pid-one", "is-marked"],
             how: How::Probe(ask_orphan, is_reaped),
         },
         Check {

@@ -25,7 +25,7 @@ pub(super) fn serve(signals: &SignalFd, listener: &TcpListener, word: &str) -> i
             }
         }
         reap();
-        clients.retain_mut(|client| is_there(client));
+        clients.retain_mut(is_there);
         while let Ok((client, _)) = listener.accept() {
             if clients.len() == MOST_CLIENTS {
                 clients.remove(0);
