@@ -75,6 +75,7 @@ fn a_mistake_is_recognised_explained_and_given_its_hint() {
     needs!(Need::Root);
     let podlab = Podlab::new();
     let mut screen = watch(&podlab, "fake-init");
+    screen.until_shows("of 8 points");
     let _init = Init::start(&podlab, &[], INIT);
     screen.until_shows("✘ what it sees in /proc is only what is inside");
     screen.until_shows("mistake: the outer /proc is still mounted inside");
@@ -109,6 +110,7 @@ fn c_checks_with_what_disturbs_and_a_key_goes_on() {
     needs!(Need::Root);
     let podlab = Podlab::new();
     let mut screen = watch(&podlab, "fake-init");
+    screen.until_shows("of 8 points");
     let mut init = Init::start(&podlab, &["--mount-proc"], INIT);
     screen.until_shows("✔ an orphan in there does not stay a zombie");
     screen.press("c");
