@@ -111,10 +111,15 @@ impl Running {
     }
 }
 
-/// A test that fails leaves nothing running.
+/// A test that fails leaves nothing running. What cleans up after the command gets the time to do so.
 impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            let _ = self.child.kill();
+            let start = Instant::now();
+            while !self.mark.processes().is_empty() && start.elapsed() < Duration::from_secs(2) {
+                std::thread::yield_now();
+            }
             self.mark.end_all();
         }
         let _ = self.child.try_wait();
