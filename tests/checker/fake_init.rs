@@ -3,12 +3,14 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use podlab::judge::CheckOutcome;
+
 use crate::check::Podlab;
 use crate::means::{self, Container, Started, sh};
 use crate::needs;
 use crate::support::footprint::Mark;
 use crate::support::need::Need;
-use crate::support::user::as_ordinary;
+use crate::support::user::{ORDINARY, as_ordinary};
 
 /// A shell that does all that is asked of PID 1.
 const INIT: &str = "trap 'exit 0' TERM; echo ready; while :; do sleep 1 & wait; done";
@@ -361,6 +363,19 @@ fn what_may_not_be_looked_into_is_not_judged() {
     let checked = learner.check_pid("fake-init", init.below(&[1]));
     checked.cannot_tell(&["is-marked", "own-proc"]);
     assert_ne!(means::state(init.below(&[1])), None);
+}
+
+#[test]
+fn a_namespace_that_may_not_be_joined_is_not_judged() {
+    needs!(Need::Root, Need::Program("setpriv"));
+    let learner = Podlab::ordinary();
+    let (user, group) = (format!("--reuid={ORDINARY}"), format!("--regid={ORDINARY}"));
+    let options = [&UNSHARE[..], &["setpriv", &user, &group, "--clear-groups"]].concat();
+    let _init = Started::ready(&mut unshare(&learner, &options, INIT));
+    let checked = learner.check("fake-init", &[]);
+    checked.cannot_tell(&["reaps-orphans"]);
+    let CheckOutcome::CannotTell { why } = &checked.result("reaps-orphans").result else { return };
+    assert!(why.ends_with("operation not permitted; ask as root or as its user"), "{why}");
 }
 
 #[test]

@@ -50,7 +50,8 @@ fn join(init: &Held) -> Result<(), String> {
         // We may be root in the user namespace that owns it; that one has to be joined first.
         Err(Errno::EPERM) => owner(&namespace)
             .and_then(|owner| setns(owner, CloneFlags::CLONE_NEWUSER))
-            .and_then(|()| setns(&namespace, CloneFlags::CLONE_NEWPID)),
+            .and_then(|()| setns(&namespace, CloneFlags::CLONE_NEWPID))
+            .or(Err(Errno::EPERM)),
         other => other,
     };
     joined.map_err(|error| failed(what, error))
