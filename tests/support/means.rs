@@ -159,6 +159,17 @@ fn docker(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
 }
 
+/// Lets `command` inherit this descriptor, as a shell does after `exec 9<FILE`.
+pub fn inheriting(command: &mut Command, number: i32) -> &mut Command {
+    // SAFETY: fcntl is async-signal-safe and touches no memory.
+    unsafe {
+        command.pre_exec(move || match libc::fcntl(number, libc::F_SETFD, 0) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+    }
+}
+
 /// `sh -c SCRIPT`.
 pub fn sh(script: &str) -> Command {
     let mut command = Command::new("/bin/sh");

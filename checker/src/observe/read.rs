@@ -182,11 +182,15 @@ fn folder_flags() -> OFlags {
 pub(super) fn refused<T>(errno: Errno) -> Result<Reading<T>, Errno> {
     match errno {
         Errno::ACCESS | Errno::PERM => Ok(Reading::DENIED),
-        // Not there: no such file, process or cgroup any more, a file of no use in a threaded
-        // cgroup, and a path that is too long to be told.
-        Errno::NOENT | Errno::SRCH | Errno::NODEV | Errno::OPNOTSUPP | Errno::NAMETOOLONG => {
-            Ok(Reading::Absent)
-        }
+        // Not there: no such file, process or cgroup any more, the mounts of a process that is
+        // ending (EINVAL), a file of no use in a threaded cgroup, and a path that is too long to
+        // be told.
+        Errno::NOENT
+        | Errno::SRCH
+        | Errno::NODEV
+        | Errno::INVAL
+        | Errno::OPNOTSUPP
+        | Errno::NAMETOOLONG => Ok(Reading::Absent),
         other => Err(other),
     }
 }
