@@ -17,6 +17,8 @@ mod cli;
 mod fake_init;
 mod formats;
 mod locked_room;
+mod memory_group;
+mod oom_once;
 mod recover_the_program;
 mod room;
 mod three_deep;

@@ -273,17 +273,26 @@ fn has_killed(scene: &Scene) -> Verdict {
 /// ones: a group that was full has been this near to its limit.
 const FULL: u64 = MIB;
 
+/// Whether the group was full once. Its peak tells; failcnt of version 1 stays 0 where memory and
+/// swap together have the same limit, which then is the one that fails. Before Linux 5.19, version
+/// 2 kept no peak.
+fn was_full(memory: &Memory, limit: u64) -> Option<bool> {
+    let by_peak = memory.peak.known().map(|peak| peak.saturating_add(FULL) >= limit);
+    by_peak.or_else(|| memory.limit_hits.known().map(|hits| *hits > 0))
+}
+
 fn reached_its_limit(scene: &Scene, observation: &Observation) -> Verdict {
     let Some(memory) = memory(scene) else { return Verdict::cannot_tell("the group is gone") };
-    let Some(hits) = memory.limit_hits.known() else {
-        return Verdict::cannot_tell("how often the limit was reached may not be read");
-    };
     let limit = mib(scene.params()) * MIB;
-    // Before Linux 5.19, version 2 did not keep the peak.
-    let peak = memory.peak.known();
-    let most = peak.map_or_else(String::new, |peak| format!(", {peak} bytes used at most"));
-    let saw = format!("limit reached {hits} times{most}");
-    if *hits == 0 || peak.is_some_and(|peak| peak.saturating_add(FULL) < limit) {
+    let Some(was_full) = was_full(memory, limit) else {
+        return Verdict::cannot_tell("how full the group was may not be read; ask as root");
+    };
+    let peak = memory.peak.known().map(|peak| format!("{peak} bytes used at most"));
+    let hits = memory.limit_hits.known().filter(|hits| **hits > 0 || peak.is_none());
+    let hits = hits.map(|hits| format!("limit reached {hits} times"));
+    let saw: Vec<String> = peak.into_iter().chain(hits).collect();
+    let saw = saw.join(", ");
+    if !was_full {
         return Verdict::fails(saw, format!("the group to have been full: {limit} bytes"));
     }
     match another_limit(scene, observation) {
@@ -360,7 +369,11 @@ fn never_moved(scene: &Scene) -> bool {
 }
 
 fn reclaimed_not_killed(scene: &Scene) -> bool {
-    memory(scene).is_some_and(|memory| memory.limit_hits.known().is_some_and(|hits| *hits > 0))
+    let limit = mib(scene.params()) * MIB;
+    memory(scene).is_some_and(|memory| {
+        was_full(memory, limit) == Some(true)
+            || memory.limit_hits.known().is_some_and(|hits| *hits > 0)
+    })
 }
 
 fn all_go_together(scene: &Scene) -> bool {
