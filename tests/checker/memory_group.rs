@@ -67,8 +67,8 @@ impl Group {
     }
 
     /// Sets the memory limit, as the kernel's files take it.
-    pub(crate) fn limit(&self, limit: impl ToString) {
-        self.write(self.limit_file(), &limit.to_string());
+    pub(crate) fn limit(&self, limit: &str) {
+        self.write(self.limit_file(), limit);
     }
 
     /// The name of the limit's file.

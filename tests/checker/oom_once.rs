@@ -50,7 +50,7 @@ impl Learner {
     /// A group with the right limit.
     fn group(&self) -> Group {
         let group = Group::new();
-        group.limit(self.mib * MIB);
+        group.limit(&(self.mib * MIB).to_string());
         group
     }
 }
@@ -192,7 +192,7 @@ fn another_limit_is_not_the_limit() {
     needs_memory!();
     let learner = Learner::new();
     let group = Group::new();
-    group.limit((learner.mib + 1) * MIB);
+    group.limit(&((learner.mib + 1) * MIB).to_string());
     let _members = Started::ready(&mut group.sh(ONE_IS_KILLED));
     learner.check().fails_only("limit");
 }
@@ -203,7 +203,7 @@ fn the_same_number_of_another_unit_is_recognised() {
     let learner = Learner::new();
     let group = Group::new();
     for unit in ["000000", "", "K", "000", "G"] {
-        group.limit(format!("{}{unit}", learner.mib));
+        group.limit(&format!("{}{unit}", learner.mib));
         learner.check().fails_by("limit", "wrong-unit");
     }
 }
@@ -331,7 +331,7 @@ fn a_kill_for_the_limit_of_a_group_below_is_recognised() {
     let number = std::cell::Cell::new(0);
     let below = killed_and_logged(|| {
         let below = group.below(&format!("below-{}", number.replace(number.get() + 1)));
-        below.limit(8 * MIB);
+        below.limit("8M");
         below
     });
     let _lives = Started::ready(&mut below.sh("echo ready; cat"));
