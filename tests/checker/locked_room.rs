@@ -9,7 +9,7 @@ use crate::check::Podlab;
 use crate::means::{self, Started, compile_c, python};
 use crate::needs;
 use crate::room::{ALL_KINDS, Begun, Words};
-use crate::support::need::Need;
+use crate::support::need::{Need, met};
 use crate::support::user::ORDINARY;
 
 const EXERCISE: &str = "locked-room";
@@ -49,7 +49,10 @@ fn an_ordinary_user_brings_the_words_out() {
 
 #[test]
 fn the_lab_setns_join_brings_the_words_out() {
-    needs!(Need::Root, Need::Program("cargo"));
+    needs!(Need::Root, Need::Program("nsenter"));
+    if !met(&Podlab::lab_needs("setns-join")) {
+        return;
+    }
     let begun = Begun::new();
     let out = begun.podlab.folder().join("words");
     let script = format!(

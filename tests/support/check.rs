@@ -10,6 +10,7 @@ use podlab::params::Params;
 use podlab::report::Report;
 use tempfile::TempDir;
 
+use crate::support::need::Need;
 use crate::support::user;
 
 /// A learner with a name and a state folder that no other test has, and the user who calls.
@@ -103,6 +104,12 @@ impl Podlab {
     /// `podlab check EXERCISE --pid PID`
     pub fn check_pid(&self, exercise: &str, pid: i32) -> Checked {
         self.check(exercise, &["--pid", &pid.to_string()])
+    }
+
+    /// What `podlab run LAB` needs: nothing where the lab is built, else cargo.
+    pub fn lab_needs(lab: &str) -> Vec<Need> {
+        let is_built = Path::new(env!("CARGO_BIN_EXE_podlab")).with_file_name(lab).exists();
+        if is_built { Vec::new() } else { vec![Need::Program("cargo")] }
     }
 
     /// A path for evidence that is not there yet.

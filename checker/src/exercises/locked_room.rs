@@ -100,11 +100,12 @@ pub(super) const EXERCISE: Exercise = Exercise {
         "what a path leads to, what 127.0.0.1 is, and what the host is called: each belongs to one \
          kind of namespace, mount, network and UTS",
         "a process can join a namespace that is there: setns(2), and in a shell nsenter(1). Name \
-         the kinds. If you are not root, join the room's user namespace as well",
+         the kinds. If you are not root, join the room's user namespace first and stay who you \
+         are: --user --preserve-credentials",
         "a joined mount namespace shows your own files, too: cat, hostname and bash work in there; \
          bash connects by cat </dev/tcp/127.0.0.1/PORT",
-        "something like: nsenter --target PID --mount --net --uts bash (with --user if you are not \
-         root), then cat FILE; hostname; cat </dev/tcp/127.0.0.1/PORT",
+        "something like: nsenter --target PID --mount --net --uts bash, and in there cat FILE; \
+         hostname; cat </dev/tcp/127.0.0.1/PORT",
     ],
 };
 
