@@ -66,7 +66,7 @@ mod tests {
     fn parameters_stay_what_they_were_when_first_handed_out() {
         let ada = params("2026", "ada", "two-lives");
         assert_eq!(ada.name("a"), "basil-903");
-        assert_eq!(ada.number("limit", 16, 48), 0);
+        assert_eq!(ada.number("limit", 16, 48), 45);
     }
 
     #[test]
