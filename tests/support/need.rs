@@ -128,8 +128,10 @@ pub fn met(needs: &[Need]) -> bool {
         );
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
         let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-        // Written past libtest's capture, which hides what passing tests print.
-        let _ = writeln!(std::io::stderr(), "skipped ({count} so far): {test}: {why}");
+        // Written past libtest's capture, which hides what passing tests print; at once, so that it
+        // stays one line beside what others print.
+        let line = format!("skipped ({count} so far): {test}: {why}\n");
+        let _ = std::io::stderr().write_all(line.as_bytes());
         return false;
     }
     true

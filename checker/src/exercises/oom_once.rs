@@ -102,8 +102,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
             recognise: never_moved,
             explain: "the limit stands, but no process has ever used memory in this group. A limit \
                       is for those who are in the group, and for no one else.",
-            hint: "write the PID to cgroup.procs, and grep memory /proc/PID/cgroup to see that it \
-                   is there; in a shell, 0 stands for whoever writes",
+            hint: "write the PID to cgroup.procs, and look in /proc/PID/cgroup to see that it is \
+                   there; in a shell, 0 stands for whoever writes",
         },
         Mistake {
             id: "reclaimed-not-killed",
