@@ -260,12 +260,16 @@ fn completions_and_the_manual_know_the_exercises() {
 
 #[test]
 fn a_lab_is_run_with_its_arguments_and_its_exit_status() {
+    needs!(Need::Root);
     let podlab = Podlab::new();
     let help = podlab.run(&["run", "fake-init", "--help"]);
     assert!(help.status.success(), "{}", said(&help));
-    assert!(printed(&help).contains("fake-init"), "{}", printed(&help));
+    assert!(printed(&help).contains("Usage: fake-init"), "{}", printed(&help));
     let odd = podlab.run(&["run", "fake-init", "--no-such-flag"]);
     assert_eq!(odd.status.code(), Some(2));
+    // The dashes are the lab's, not podlab's.
+    let inside = podlab.run(&["run", "fake-init", "--", "sh", "-c", "echo $PPID; exit 7"]);
+    assert_eq!((printed(&inside).as_str(), inside.status.code()), ("1\n", Some(7)));
 }
 
 #[test]

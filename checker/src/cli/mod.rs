@@ -55,11 +55,13 @@ enum Command {
         json: bool,
     },
     /// Run a lab
+    // --help after its name is the lab's own.
+    #[command(disable_help_flag = true)]
     Run {
         /// Its name
         #[arg(value_parser = lookup::LabName)]
         lab: String,
-        /// What it is given
+        /// What it is given, such as --help, or -- and a command
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
@@ -226,7 +228,7 @@ fn run(cli: Cli) -> Result<Done, Error> {
     match cli.command {
         None => learner::next_or_list(&session, style),
         Some(Command::List { json }) => learner::list(&session, json, style),
-        Some(Command::Run { lab, args }) => lab::run(&lab, &args, &caller),
+        Some(Command::Run { lab, .. }) => lab::run(&lab, &lab::arguments(&lab), &caller),
         Some(Command::Show { exercise }) => learner::show(&session, &exercise),
         Some(Command::Start { exercise }) => learner::start(&session, &exercise),
         Some(Command::Hint { exercise }) => learner::hint(&session, exercise.as_deref()),

@@ -1,0 +1,147 @@
+//! How soon the live screen shows a verdict, and what it costs while nothing happens.
+//!
+//! `cargo bench -p podlab --bench watch`
+//!
+//! A real terminal (a pty) is read until the words are there. Three changes are timed, each many
+//! times: a new process, of which the kernel tells; a shell that changes its directory, of which it
+//! does not; and the end of a process. Then nothing is done for ten seconds, and the processor time
+//! that podlab took is read from `/proc/PID/stat`.
+
+#[path = "../../tests/support/screen.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests")]
+mod screen;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use podlab::facts::Learner;
+use podlab::params::Params;
+
+use screen::Screen;
+
+/// How often each change is made.
+const ROUNDS: usize = 30;
+
+/// How long to do nothing.
+const IDLE: Duration = Duration::from_secs(10);
+
+fn main() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let mut screen = watch(home.path());
+    screen.until_shows("of 5 points");
+    let [first, second] = homes(home.path());
+    let mut times = Times::default();
+    for _ in 0..ROUNDS {
+        round(&mut screen, &first, &second, &mut times);
+    }
+    println!("milliseconds from the change to the verdict on the screen, {ROUNDS} rounds");
+    println!("{:<44} {:>8} {:>8}", "", "median", "worst");
+    report("a process is started (told by the kernel)", &mut times.started);
+    report("a shell changes its directory (looked for)", &mut times.moved);
+    report("a process ends (told by the kernel)", &mut times.ended);
+    screen.settle(Duration::from_millis(500));
+    let share = idle_share(&mut screen);
+    println!("processor while idle: {:.2} percent of a core over {} s", share * 100.0, IDLE.as_secs());
+}
+
+#[derive(Default)]
+struct Times {
+    started: Vec<Duration>,
+    moved: Vec<Duration>,
+    ended: Vec<Duration>,
+}
+
+/// One home is taken by a new process; the other by a shell that moves there; both end.
+fn round(screen: &mut Screen, first: &Path, second: &Path, times: &mut Times) {
+    let mut moving = Shell::start("/");
+    screen.until(|text| text.contains("0 of 5 points"));
+    let began = Instant::now();
+    let standing = Shell::start(first);
+    screen.until_shows(&one_of_two(first));
+    times.started.push(began.elapsed());
+    let began = Instant::now();
+    moving.go_to(second);
+    screen.until_shows("5 of 5 points");
+    times.moved.push(began.elapsed());
+    let began = Instant::now();
+    drop(standing);
+    screen.until(|text| !text.contains("5 of 5 points"));
+    times.ended.push(began.elapsed());
+    drop(moving);
+    screen.until_shows("0 of 5 points");
+}
+
+fn one_of_two(home: &Path) -> String {
+    home.file_name().expect("a name").to_string_lossy().into_owned() + ", "
+}
+
+fn watch(home: &Path) -> Screen {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_podlab"));
+    command.args(["watch", "two-lives", "--learner", "bench"]).env("PODLAB_HOME", home.join("state"));
+    Screen::new(command, 45, 120)
+}
+
+fn homes(folder: &Path) -> [PathBuf; 2] {
+    let learner = Learner { seed: "podlab".to_owned(), name: "bench".to_owned() };
+    let params = Params::new(&learner, "two-lives");
+    ["a", "b"].map(|label| {
+        let home = folder.join(params.name(label));
+        fs::create_dir(&home).expect("mkdir");
+        home
+    })
+}
+
+/// A shell that waits, changes its directory when told, and ends when dropped.
+struct Shell {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Shell {
+    fn start(folder: impl AsRef<Path>) -> Shell {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read folder; cd \"$folder\"; read end"]).current_dir(folder);
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("sh");
+        let input = child.stdin.take();
+        Shell { child, input }
+    }
+
+    fn go_to(&mut self, folder: &Path) {
+        let input = self.input.as_mut().expect("it is open");
+        writeln!(input, "{}", folder.display()).expect("write to the shell");
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+    }
+}
+
+fn report(what: &str, times: &mut [Duration]) {
+    times.sort();
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    println!("{what:<44} {:>8.1} {:>8.1}", ms(times[times.len() / 2]), ms(times[times.len() - 1]));
+}
+
+/// The share of one core that podlab takes while nothing happens.
+fn idle_share(screen: &mut Screen) -> f64 {
+    let (before, began) = (processor_ticks(screen.pid()), Instant::now());
+    while began.elapsed() < IDLE {
+        screen.settle(IDLE.saturating_sub(began.elapsed()));
+    }
+    let ticks = processor_ticks(screen.pid()) - before;
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64 / began.elapsed().as_secs_f64()
+}
+
+/// User and system time of a process: fields 14 and 15 of `/proc/PID/stat`.
+fn processor_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+    fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+}
