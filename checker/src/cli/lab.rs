@@ -19,7 +19,11 @@ pub(super) fn run(lab: &str, args: &[OsString], caller: &Caller) -> Result<Done,
 
 /// What stands after the lab's name, as it was typed: clap would take a `--` for its own.
 pub(super) fn arguments(lab: &str) -> Vec<OsString> {
-    std::env::args_os().skip_while(|word| word != "run").skip_while(|word| word != lab).skip(1).collect()
+    std::env::args_os()
+        .skip_while(|word| word != "run")
+        .skip_while(|word| word != lab)
+        .skip(1)
+        .collect()
 }
 
 /// The lab's program: beside podlab's own, built first where podlab runs from a checkout.
