@@ -8,8 +8,8 @@ mod privileges;
 
 use crate::caller::Caller;
 use crate::error::Error;
-use crate::report::printable;
 use crate::report::style::{Style, Tone};
+use crate::report::{fold, printable};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +91,5 @@ fn lines(finding: &Finding, style: Style) -> Vec<String> {
 
 fn folded(head: &str, text: &str) -> Vec<String> {
     let indent = " ".repeat(head.len());
-    let options = textwrap::Options::new(78).initial_indent(head).subsequent_indent(&indent);
-    textwrap::wrap(&printable(text), options).into_iter().map(|line| format!("{line}\n")).collect()
+    fold(text, 78, head, &indent).into_iter().map(|line| line + "\n").collect()
 }

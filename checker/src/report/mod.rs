@@ -48,6 +48,17 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// `text`, printable, folded to `width` columns; `first` before the first line, `rest` before the
+/// others. Only at spaces: paths and options stay whole.
+pub fn fold(text: &str, width: usize, first: &str, rest: &str) -> Vec<String> {
+    let options = textwrap::Options::new(width)
+        .initial_indent(first)
+        .subsequent_indent(rest)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(&printable(text), options).into_iter().map(String::from).collect()
+}
+
 /// Neither a control character nor one that turns the direction of writing.
 fn is_harmless(letter: char) -> bool {
     !letter.is_control()

@@ -2,8 +2,8 @@
 
 use crate::judge::{CheckOutcome, CheckResult, Judgement, MistakeMade};
 
-use super::printable;
 use super::style::{Style, Tone};
+use super::{fold, printable};
 
 /// Columns of a line.
 const WIDTH: usize = 78;
@@ -85,11 +85,5 @@ fn field(name: &str, text: &str) -> Vec<String> {
 /// `text` folded to the width, its first line after `head`, the others below its beginning.
 fn block(head: &str, text: &str) -> Vec<String> {
     let indent = " ".repeat(head.chars().count());
-    // At spaces only: paths and options stay whole.
-    let options = textwrap::Options::new(WIDTH)
-        .initial_indent(head)
-        .subsequent_indent(&indent)
-        .word_separator(textwrap::WordSeparator::AsciiSpace)
-        .word_splitter(textwrap::WordSplitter::NoHyphenation);
-    textwrap::wrap(&printable(text), options).into_iter().map(String::from).collect()
+    fold(text, WIDTH, head, &indent)
 }

@@ -248,7 +248,7 @@ impl<'s> Live<'s> {
             status: self.status()?,
             title: format!("{}: {}", self.exercise.id, self.exercise.title),
             task: &self.task,
-            judgement: Some(&self.judgement),
+            judgement: &self.judgement,
             tree: &self.tree,
             notice: &self.notice,
             style: self.style,

@@ -6,8 +6,8 @@ use ratatui::style::{Color, Modifier, Style as Look};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Wrap};
 
-use crate::judge::{CheckOutcome, CheckResult, Judgement, MistakeMade};
-use crate::report::printable;
+use crate::judge::{CheckOutcome, CheckResult, Judgement};
+use crate::report::fold;
 use crate::report::style::Style;
 
 use super::tree::Branch;
@@ -21,7 +21,7 @@ pub(super) struct View<'a> {
     /// Its task.
     pub(super) task: &'a str,
     /// What holds of it.
-    pub(super) judgement: Option<&'a Judgement>,
+    pub(super) judgement: &'a Judgement,
     /// The learner's processes.
     pub(super) tree: &'a [Branch],
     /// A remark, such as a hint that was asked for.
@@ -61,28 +61,39 @@ fn draw_body(frame: &mut Frame, view: &View, area: Rect) {
         Layout::vertical([Constraint::Percentage(75), Constraint::Percentage(25)]).areas(area)
     };
     let block = Block::bordered().title(format!(" {} ", view.title));
-    let lines = Paragraph::new(exercise_lines(view)).block(block).wrap(Wrap { trim: false });
-    frame.render_widget(lines, exercise);
+    let width = usize::from(block.inner(exercise).width).max(1);
+    frame.render_widget(Paragraph::new(exercise_lines(view, width)).block(block), exercise);
     let block = Block::bordered().title(" what you started ");
     frame.render_widget(Paragraph::new(tree_lines(view)).block(block), processes);
 }
 
-fn exercise_lines<'a>(view: &View<'a>) -> Vec<Line<'a>> {
-    let mut lines: Vec<Line> = view.task.lines().map(Line::from).collect();
+fn exercise_lines(view: &View, width: usize) -> Vec<Line<'static>> {
+    let mut lines = task_lines(view.task, width);
     lines.push(Line::default());
-    let Some(judged) = view.judgement else {
-        lines.push(Line::from("reading the kernel"));
-        return lines;
-    };
-    for check in &judged.checks {
-        lines.extend(check_lines(check, view.style));
+    for check in &view.judgement.checks {
+        lines.extend(check_lines(check, view.style, width));
     }
     lines.push(Line::default());
-    lines.push(Line::from(format!("{} of {} points", judged.points, judged.points_possible)));
+    let Judgement { points, points_possible, .. } = view.judgement;
+    lines.push(Line::from(format!("{points} of {points_possible} points")));
     lines
 }
 
-fn check_lines(check: &CheckResult, style: Style) -> Vec<Line<'static>> {
+/// The task's paragraphs, folded to the width. A line that is set in stands for itself.
+fn task_lines(task: &str, width: usize) -> Vec<Line<'static>> {
+    let mut paragraphs: Vec<String> = Vec::new();
+    for line in task.lines() {
+        match paragraphs.last_mut() {
+            Some(last) if !last.is_empty() && !line.is_empty() && !line.starts_with(' ') => {
+                *last += &format!(" {line}");
+            }
+            _ => paragraphs.push(line.to_owned()),
+        }
+    }
+    paragraphs.iter().flat_map(|text| fold(text, width, "", "")).map(Line::from).collect()
+}
+
+fn check_lines(check: &CheckResult, style: Style, width: usize) -> Vec<Line<'static>> {
     let (mark, color) = match &check.result {
         CheckOutcome::Holds { .. } => (style.mark("✔", "ok"), Color::Green),
         CheckOutcome::Fails { .. } => (style.mark("✘", "NO"), Color::Red),
@@ -95,32 +106,37 @@ fn check_lines(check: &CheckResult, style: Style) -> Vec<Line<'static>> {
         Span::raw(check.claim.clone()),
         Span::styled(points, Look::new().add_modifier(Modifier::DIM)),
     ])];
+    let dim = Look::new().add_modifier(Modifier::DIM);
+    let mut detail = |name: &str, text: &str| lines.extend(folded(name, dim, text, width));
     match &check.result {
-        CheckOutcome::Holds { saw } => lines.push(detail("saw", saw)),
-        CheckOutcome::Blocked { by } => lines.push(detail("needs", by)),
-        CheckOutcome::CannotTell { why } => lines.push(detail("cannot tell", why)),
-        CheckOutcome::Fails { saw, expected, mistake } => {
-            lines.push(detail("saw", saw));
-            match mistake {
-                Some(mistake) => lines.extend(mistake_lines(mistake, style)),
-                None => lines.push(detail("expected", expected)),
-            }
+        CheckOutcome::Holds { saw } => detail("saw", saw),
+        CheckOutcome::Blocked { by } => detail("needs", by),
+        CheckOutcome::CannotTell { why } => detail("cannot tell:", why),
+        CheckOutcome::Fails { saw, expected, mistake: None } => {
+            detail("saw", saw);
+            detail("expected", expected);
+        }
+        CheckOutcome::Fails { saw, mistake: Some(mistake), .. } => {
+            detail("saw", saw);
+            let yellow = paint(style, Color::Yellow);
+            lines.extend(folded("mistake:", yellow, &mistake.explanation, width));
+            lines.extend(folded("hint:", yellow, &mistake.hint, width));
         }
     }
     lines
 }
 
-fn detail(name: &str, text: &str) -> Line<'static> {
-    let dim = Look::new().add_modifier(Modifier::DIM);
-    Line::from(vec![Span::styled(format!("    {name} "), dim), Span::raw(printable(text))])
-}
-
-fn mistake_lines(mistake: &MistakeMade, style: Style) -> [Line<'static>; 2] {
-    let line = |name: &str, text: &str| {
-        let look = paint(style, Color::Yellow);
-        Line::from(vec![Span::styled(format!("    {name} "), look), Span::raw(text.to_owned())])
-    };
-    [line("mistake:", &mistake.explanation), line("hint:", &mistake.hint)]
+/// `text` after `name`, folded to the width, set in below the check that it belongs to.
+fn folded(name: &str, look: Look, text: &str, width: usize) -> Vec<Line<'static>> {
+    let head = format!("    {name} ");
+    let lines = fold(text, width, &head, "      ").into_iter();
+    let painted = lines.map(|line| match line.strip_prefix(&head) {
+        Some(rest) => {
+            Line::from(vec![Span::styled(head.clone(), look), Span::raw(rest.to_owned())])
+        }
+        None => Line::from(line),
+    });
+    painted.collect()
 }
 
 fn tree_lines(view: &View) -> Vec<Line<'static>> {
@@ -130,7 +146,7 @@ fn tree_lines(view: &View) -> Vec<Line<'static>> {
         lines.push(Line::from("nothing yet: work in another terminal"));
     } else {
         lines.push(Line::default());
-        lines.push(Line::from("beside a name: namespaces that are not yours"));
+        lines.push(Line::from("named: namespaces not yours"));
     }
     lines
 }
