@@ -12,6 +12,7 @@ use super::{everything, example, options, process, snapshot_by_ordinary};
 use crate::means::{Started, kill, python, sh};
 use crate::needs;
 use crate::support::need::Need;
+use crate::support::running::until;
 use crate::support::user;
 
 /// Takes a name that looks like the rest of the line, a filter, and no further privileges.
@@ -45,10 +46,11 @@ fn a_process_is_what_it_made_of_itself() {
     let folder = user::folder();
     let mut command = python(ODD);
     let started = Started::ready(command.current_dir(folder.path()).env("PODLAB", "an odd one"));
-    let odd = process(started.pid());
+    // It is ready before it has gone to sleep over its standard input.
+    let asleep = || Some(process(started.pid())).filter(|odd| odd.state == State::Sleeping);
+    let odd = until("it to sleep", asleep);
     assert_eq!(odd.id.start, start_time(started.pid()));
     assert_eq!(odd.comm, ") Z (\n");
-    assert_eq!(odd.state, State::Sleeping);
     assert_eq!(odd.parent, std::process::id() as i32);
     assert_eq!(odd.threads, 1);
     assert_eq!(odd.seccomp, Seccomp::Filter);
