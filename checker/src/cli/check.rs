@@ -19,7 +19,7 @@ use super::{Done, Format, learner, lookup, print};
 #[derive(clap::Args)]
 pub(super) struct CheckArgs {
     /// The exercises; the next unfinished one if none is named
-    #[arg(value_parser = lookup::ExerciseId)]
+    #[arg(value_parser = lookup::EXERCISE)]
     exercises: Vec<String>,
     /// All exercises
     #[arg(long, conflicts_with = "exercises")]

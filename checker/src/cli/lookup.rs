@@ -7,20 +7,33 @@ use clap::error::ErrorKind;
 use crate::exercise::Exercise;
 use crate::{course, exercises};
 
-/// Parses the id of an exercise.
+/// Parses a name out of a closed set.
 #[derive(Clone)]
-pub(super) struct ExerciseId;
+pub(super) struct NameOf {
+    what: &'static str,
+    /// The names, each with a few words on it.
+    known: fn() -> Vec<(&'static str, &'static str)>,
+}
 
-/// Parses the name of a lab.
-#[derive(Clone)]
-pub(super) struct LabName;
+/// The id of an exercise.
+pub(super) const EXERCISE: NameOf = NameOf {
+    what: "exercise",
+    known: || exercises::ALL.iter().map(|exercise| (exercise.id, exercise.title)).collect(),
+};
 
-/// The exercise with an id that [`ExerciseId`] let through.
+/// The name of a lab.
+pub(super) const LAB: NameOf =
+    NameOf { what: "lab", known: || course::labs().map(|lab| (lab.name, lab.shows)).collect() };
+
+/// The exercise with an id that [`EXERCISE`] let through.
 pub(super) fn exercise(id: &str) -> &'static Exercise {
     exercises::by_id(id).expect("the id was looked up when the command line was parsed")
 }
 
-impl TypedValueParser for ExerciseId {
+/// Less alike than this, a name is no suggestion.
+const LIKENESS: f64 = 0.75;
+
+impl TypedValueParser for NameOf {
     type Value = String;
 
     fn parse_ref(
@@ -29,48 +42,23 @@ impl TypedValueParser for ExerciseId {
         _argument: Option<&clap::Arg>,
         value: &std::ffi::OsStr,
     ) -> Result<String, clap::Error> {
-        let known = exercises::ALL.iter().map(|exercise| exercise.id);
-        one_of("exercise", known, command, value)
+        let value = value.to_string_lossy();
+        let known = (self.known)();
+        if known.iter().any(|(name, _)| *name == value) {
+            return Ok(value.into_owned());
+        }
+        let likeness = known.iter().map(|(name, _)| (strsim::jaro_winkler(name, &value), name));
+        let tip = likeness
+            .max_by(|one, other| one.0.total_cmp(&other.0))
+            .filter(|(likeness, _)| *likeness > LIKENESS)
+            .map_or_else(String::new, |(_, name)| format!("did you mean {name}?  "));
+        let what = self.what;
+        let message = format!("no {what} named '{value}'\ntip: {tip}podlab list shows them all\n");
+        Err(command.clone().error(ErrorKind::InvalidValue, message))
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let values = exercises::ALL.iter().map(|e| PossibleValue::new(e.id).help(e.title));
-        Some(Box::new(values))
+        let values = (self.known)().into_iter();
+        Some(Box::new(values.map(|(name, about)| PossibleValue::new(name).help(about))))
     }
-}
-
-impl TypedValueParser for LabName {
-    type Value = String;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        _argument: Option<&clap::Arg>,
-        value: &std::ffi::OsStr,
-    ) -> Result<String, clap::Error> {
-        one_of("lab", course::labs().map(|lab| lab.name), command, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(course::labs().map(|lab| PossibleValue::new(lab.name).help(lab.shows))))
-    }
-}
-
-fn one_of(
-    what: &str,
-    mut known: impl Iterator<Item = &'static str> + Clone,
-    command: &clap::Command,
-    value: &std::ffi::OsStr,
-) -> Result<String, clap::Error> {
-    let value = value.to_string_lossy();
-    if known.clone().any(|name| name == value) {
-        return Ok(value.into_owned());
-    }
-    let nearest = known.by_ref().map(|name| (strsim::jaro_winkler(name, &value), name));
-    let tip = nearest
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .map_or_else(String::new, |(_, name)| format!("did you mean {name}?  "));
-    let message = format!("no {what} named '{value}'\ntip: {tip}podlab list shows them all\n");
-    Err(command.clone().error(ErrorKind::InvalidValue, message))
 }

@@ -59,7 +59,7 @@ enum Command {
     #[command(disable_help_flag = true)]
     Run {
         /// Its name
-        #[arg(value_parser = lookup::LabName)]
+        #[arg(value_parser = lookup::LAB)]
         lab: String,
         /// What it is given, such as --help, or -- and a command
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -68,19 +68,19 @@ enum Command {
     /// The task of an exercise, with your parameters
     Show {
         /// The exercise
-        #[arg(value_parser = lookup::ExerciseId)]
+        #[arg(value_parser = lookup::EXERCISE)]
         exercise: String,
     },
     /// Prepare what an exercise needs, and note how things are before you begin
     Start {
         /// The exercise
-        #[arg(value_parser = lookup::ExerciseId)]
+        #[arg(value_parser = lookup::EXERCISE)]
         exercise: String,
     },
     /// One more hint each time; after a failed check, the one for your mistake
     Hint {
         /// The exercise; the next unfinished one if none is named
-        #[arg(value_parser = lookup::ExerciseId)]
+        #[arg(value_parser = lookup::EXERCISE)]
         exercise: Option<String>,
     },
     /// Judge now
@@ -88,7 +88,7 @@ enum Command {
     /// Judge whenever the kernel changes, live in the terminal
     Watch {
         /// The exercise; the next unfinished one if none is named
-        #[arg(value_parser = lookup::ExerciseId)]
+        #[arg(value_parser = lookup::EXERCISE)]
         exercise: Option<String>,
         /// Judge this process
         #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
@@ -105,7 +105,7 @@ enum Command {
     /// Remove what an exercise left behind, and only that
     Reset {
         /// The exercise; all of them if none is named
-        #[arg(value_parser = lookup::ExerciseId)]
+        #[arg(value_parser = lookup::EXERCISE)]
         exercise: Option<String>,
     },
     /// What this machine can and cannot do, and what to do about it

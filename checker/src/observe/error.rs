@@ -18,7 +18,7 @@ pub enum Error {
         fault: ProcFault,
     },
     /// A file could not be read, for another reason than missing permission.
-    #[error("{}: {}", path.display(), reason(source))]
+    #[error("{}: {}", path.display(), crate::error::lower(&source.to_string()))]
     Io {
         /// The file.
         path: PathBuf,
@@ -53,9 +53,10 @@ impl Error {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Error::Proc { fault: ProcFault::NoSelf, .. } => {
-                Some("mount one that belongs to this PID namespace: mount -t proc proc /proc")
-            }
+            Error::Proc { fault: ProcFault::NoSelf, .. } => Some(
+                "if one was mounted over it, take that away: umount /proc; else mount one of \
+                     this PID namespace: mount -t proc proc /proc",
+            ),
             Error::Proc { fault: ProcFault::Hidden, .. } => {
                 Some("run as root, or let all be seen: mount -o remount,hidepid=0 /proc")
             }
@@ -79,14 +80,6 @@ impl From<Error> for crate::error::Error {
             None => told,
         }
     }
-}
-
-/// The error in words, without Rust's `(os error 2)`, in lower case.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]
