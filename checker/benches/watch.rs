@@ -42,7 +42,7 @@ fn main() {
     report("a process is started (told by the kernel)", &mut times.started);
     report("a shell changes its directory (looked for)", &mut times.moved);
     report("a process ends (told by the kernel)", &mut times.ended);
-    screen.settle(Duration::from_millis(500));
+    screen.look_on(Duration::from_millis(500));
     let share = idle_share(&mut screen);
     println!(
         "processor while idle: {:.2} percent of a core over {} s",
@@ -134,9 +134,7 @@ fn report(what: &str, times: &mut [Duration]) {
 /// The share of one core that podlab takes while nothing happens.
 fn idle_share(screen: &mut Screen) -> f64 {
     let (before, began) = (processor_ticks(screen.pid()), Instant::now());
-    while began.elapsed() < IDLE {
-        screen.settle(IDLE.saturating_sub(began.elapsed()));
-    }
+    screen.look_on(IDLE);
     let ticks = processor_ticks(screen.pid()) - before;
     ticks as f64 / rustix::param::clock_ticks_per_second() as f64 / began.elapsed().as_secs_f64()
 }

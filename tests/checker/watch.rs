@@ -171,7 +171,7 @@ fn the_screen_fits_a_window_of_another_size() {
         text.contains("q quit") && text.lines().all(|line| line.chars().count() <= 70)
     });
     screen.resize(5, 20);
-    screen.settle(std::time::Duration::from_millis(300));
+    screen.look_on(std::time::Duration::from_millis(300));
     screen.resize(ROWS, COLUMNS);
     screen.until_shows("what you started");
 }

@@ -72,9 +72,12 @@ impl Screen {
         self.until(|text| text.contains(words))
     }
 
-    /// Reads what there is, and goes on for as long as this without a pause in between.
-    pub fn settle(&mut self, quiet: Duration) {
-        while self.take_in(quiet) {}
+    /// Takes in what is shown for this long.
+    pub fn look_on(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.take_in(until.saturating_duration_since(Instant::now()));
+        }
     }
 
     /// Waits for the command to end.

@@ -27,8 +27,8 @@ use tree::Branch;
 /// How often to look at what the kernel does not tell: often enough for a verdict within 100 ms.
 const LOOK_EVERY: Duration = Duration::from_millis(60);
 
-/// On a busy machine, how much of the time to spend on judging at most: one part in this many.
-const SHARE: u32 = 4;
+/// How long to wait for what belongs to a change: a fork is followed by an exec.
+const SETTLING: Duration = Duration::from_millis(4);
 
 /// Shows `exercise` live until the learner quits.
 ///
@@ -45,6 +45,8 @@ pub fn run(
     let mut live = Live::begin(session, exercise, pid, style)?;
     loop {
         live.draw(&mut terminal)?;
+        // What came out is kept only when it has been shown: a disk may take its time.
+        live.record()?;
         if live.wait(&mut terminal)? == Next::Quit {
             return Ok(());
         }
@@ -82,10 +84,12 @@ struct Live<'s> {
     experiments: Experiments,
     /// Counts the changes seen, so that experiments know what is out of date.
     change: u64,
-    /// When the machine may be read again.
+    /// When the machine may be read again: on a busy one, half of the time is left to others.
     rested: Instant,
-    /// Something changed that has not been read yet.
-    stale: bool,
+    /// When to read it again, if something has changed.
+    due: Option<Instant>,
+    /// Whether the judgement has been kept.
+    is_recorded: bool,
 }
 
 impl<'s> Live<'s> {
@@ -113,9 +117,10 @@ impl<'s> Live<'s> {
             experiments: Experiments::new().map_err(failed)?,
             change: 0,
             rested: Instant::now(),
-            stale: false,
+            due: None,
+            is_recorded: false,
         };
-        live.judge()?;
+        live.judge();
         Ok(live)
     }
 
@@ -123,7 +128,7 @@ impl<'s> Live<'s> {
     fn wait(&mut self, terminal: &mut Terminal) -> Result<Next, Error> {
         loop {
             let told = self.changes.files();
-            match terminal.wait(&told, self.experiments.done(), LOOK_EVERY)? {
+            match terminal.wait(&told, self.experiments.done(), LOOK_EVERY, self.due)? {
                 Wake::Quit | Wake::Key(b'q' | CONTROL_C) => return Ok(Next::Quit),
                 Wake::Key(key) => {
                     self.press(key, terminal)?;
@@ -131,18 +136,25 @@ impl<'s> Live<'s> {
                 }
                 Wake::Resized => return Ok(Next::GoOn),
                 Wake::ExperimentDone if self.experiments.collect() => {
-                    self.judge()?;
+                    self.judge();
                     return Ok(Next::GoOn);
                 }
                 Wake::ExperimentDone => {}
-                Wake::Told => self.stale |= self.changes.drain(),
-                Wake::Nothing => self.stale |= self.look(),
-            }
-            if self.stale && Instant::now() >= self.rested {
-                self.read_again()?;
-                return Ok(Next::GoOn);
+                Wake::Told if self.changes.drain() => self.note_change(),
+                Wake::Told => {}
+                Wake::TimeToLook if self.look() => self.note_change(),
+                Wake::TimeToLook => {}
+                Wake::Due => {
+                    self.read_again()?;
+                    return Ok(Next::GoOn);
+                }
             }
         }
+    }
+
+    fn note_change(&mut self) {
+        let soonest = (Instant::now() + SETTLING).max(self.rested);
+        self.due.get_or_insert(soonest);
     }
 
     fn look(&mut self) -> bool {
@@ -153,18 +165,18 @@ impl<'s> Live<'s> {
     /// Reads the machine anew and judges.
     fn read_again(&mut self) -> Result<(), Error> {
         let began = Instant::now();
-        self.stale = false;
+        self.due = None;
         self.change += 1;
         // The process named with --pid may have ended: what is left is judged without it.
         let evidence = self.session.gather(self.exercise, None)?;
         self.evidence = Evidence { pid: self.pid, ..evidence };
-        self.judge()?;
-        self.rested = Instant::now() + began.elapsed() * (SHARE - 1);
+        self.judge();
+        self.rested = Instant::now() + began.elapsed();
         Ok(())
     }
 
     /// Judges over what was read and what experiments have shown; starts those that are missing.
-    fn judge(&mut self) -> Result<(), Error> {
+    fn judge(&mut self) {
         let mut asked = Vec::new();
         self.evidence.observations.clear();
         let experiments = &self.experiments;
@@ -177,8 +189,12 @@ impl<'s> Live<'s> {
         self.experiments.refresh(&asked, &self.evidence.snapshot, self.change);
         self.follow(&asked);
         self.tree = self.branches();
-        if judgement != self.judgement {
-            self.judgement = judgement;
+        self.is_recorded &= judgement == self.judgement;
+        self.judgement = judgement;
+    }
+
+    fn record(&mut self) -> Result<(), Error> {
+        if !std::mem::replace(&mut self.is_recorded, true) {
             self.session.record(&self.judgement)?;
         }
         Ok(())
@@ -232,7 +248,7 @@ impl<'s> Live<'s> {
         self.draw(terminal)?;
         terminal.wait_for_key()?;
         self.experiments.forget();
-        self.stale = true;
+        self.note_change();
         Ok(())
     }
 

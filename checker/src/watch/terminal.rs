@@ -35,8 +35,10 @@ pub(super) enum Wake {
     Told,
     /// An experiment has ended.
     ExperimentDone,
-    /// Time to look.
-    Nothing,
+    /// Time to look at what nobody tells.
+    TimeToLook,
+    /// What was due is due.
+    Due,
 }
 
 impl Terminal {
@@ -67,7 +69,7 @@ impl Terminal {
         drawn.map(|_| ()).map_err(|error| Error::new(format!("terminal: {error}")))
     }
 
-    /// Waits until something happens, at most until it is time to look again.
+    /// Waits until something happens, or it is time to look again, or `due`.
     ///
     /// # Errors
     ///
@@ -77,25 +79,43 @@ impl Terminal {
         told: &[BorrowedFd],
         experiment: &OwnedFd,
         look_every: Duration,
+        due: Option<Instant>,
     ) -> Result<Wake, Error> {
-        let now = Instant::now();
-        if now >= self.next_look {
-            self.next_look = now + look_every;
-            return Ok(if self.was_resized() { Wake::Resized } else { Wake::Nothing });
+        loop {
+            let now = Instant::now();
+            if due.is_some_and(|due| now >= due) {
+                return Ok(Wake::Due);
+            }
+            if now >= self.next_look {
+                self.next_look = now + look_every;
+                return Ok(if self.was_resized() { Wake::Resized } else { Wake::TimeToLook });
+            }
+            let until = due.map_or(self.next_look, |due| due.min(self.next_look));
+            if let Some(wake) = self.wait_once(told, experiment, until - now)? {
+                return Ok(wake);
+            }
         }
+    }
+
+    fn wait_once(
+        &self,
+        told: &[BorrowedFd],
+        experiment: &OwnedFd,
+        timeout: Duration,
+    ) -> Result<Option<Wake>, Error> {
         let input = stdin();
         let first = [input.as_fd(), self.signals.as_fd(), experiment.as_fd()];
         let files = first.into_iter().chain(told.iter().copied());
         let mut files: Vec<PollFd> =
             files.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN)).collect();
-        wait_for(&mut files, Some(self.next_look - now))?;
+        wait_for(&mut files, Some(timeout))?;
         let ready = |at: usize| !files[at].revents().is_empty();
         Ok(match () {
             () if ready(0) => read_key(),
-            () if ready(1) => Wake::Quit,
-            () if ready(2) => Wake::ExperimentDone,
-            () if (3..files.len()).any(ready) => Wake::Told,
-            () => Wake::Nothing,
+            () if ready(1) => Some(Wake::Quit),
+            () if ready(2) => Some(Wake::ExperimentDone),
+            () if (3..files.len()).any(ready) => Some(Wake::Told),
+            () => None,
         })
     }
 
@@ -143,11 +163,11 @@ fn wait_for(files: &mut [PollFd], timeout: Option<Duration>) -> Result<(), Error
 }
 
 /// One byte is one key; the rest of a longer sequence, such as an arrow, is no key of ours.
-fn read_key() -> Wake {
+fn read_key() -> Option<Wake> {
     let mut bytes = [0; 16];
     match rustix::io::read(stdin(), &mut bytes) {
-        Ok(0) | Err(_) => Wake::Quit,
-        Ok(1) => Wake::Key(bytes[0]),
-        Ok(_) => Wake::Nothing,
+        Ok(0) | Err(_) => Some(Wake::Quit),
+        Ok(1) => Some(Wake::Key(bytes[0])),
+        Ok(_) => None,
     }
 }
