@@ -22,5 +22,6 @@ mod oom_once;
 mod recover_the_program;
 mod room;
 mod three_deep;
+mod tour;
 mod two_lives;
 mod watch;

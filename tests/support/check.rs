@@ -77,7 +77,7 @@ impl Podlab {
 
     /// A lab's program, built if need be.
     pub fn lab(&self, name: &str) -> PathBuf {
-        let built = self.run(&["run", name, "--", "--help"]);
+        let built = self.run(&["run", name, "--help"]);
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         self.program.with_file_name(name)
     }
