@@ -13,6 +13,7 @@ use crate::error::Error;
 
 pub use pages::Pages;
 pub use server::Server;
+pub use source::{chapter, lab_programs};
 
 /// Where [`serve`] listens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -29,6 +29,17 @@ pub(super) fn unpack(folder: &Path) -> Result<PathBuf, Error> {
     Ok(book)
 }
 
+/// The text of a chapter, by its file's name without `.md`.
+pub fn chapter(stem: &str) -> Option<String> {
+    let EmbeddedFile { data, .. } = Book::get(&format!("src/{stem}.md"))?;
+    String::from_utf8(data.into_owned()).ok()
+}
+
+/// The names of the labs whose programs there are.
+pub fn lab_programs() -> impl Iterator<Item = String> {
+    Labs::iter().filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned()))
+}
+
 fn unpack_all<Sources: RustEmbed>(folder: &Path) -> Result<(), Error> {
     for name in Sources::iter() {
         let EmbeddedFile { data, .. } = Sources::get(&name).expect("a listed file is embedded");

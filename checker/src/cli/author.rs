@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::course;
+use crate::book;
+use crate::course::{self, Chapter, Lab};
 use crate::error::Error;
 use crate::exercise::{Check, Exercise};
 use crate::exercises;
@@ -19,6 +20,13 @@ const TASK_WIDTH: usize = 78;
 
 pub(super) fn check() -> Result<Done, Error> {
     let mut found: Vec<String> = exercises::ALL.iter().flat_map(faults).collect();
+    found.extend(course::CHAPTERS.iter().flat_map(chapter_faults));
+    let in_table = |name: &String| course::labs().any(|lab| lab.name == name);
+    found.extend(
+        book::lab_programs()
+            .filter(|name| !in_table(name))
+            .map(|name| format!("lab '{name}' is in no chapter")),
+    );
     found.extend(repeated("exercise", exercises::ALL.iter().map(|exercise| exercise.id)));
     found.extend(repeated("lab", course::labs().map(|lab| lab.name)));
     found.extend(repeated("chapter", course::CHAPTERS.iter().map(|chapter| chapter.stem)));
@@ -29,6 +37,20 @@ pub(super) fn check() -> Result<Done, Error> {
     }
     print(&(found.join("\n") + "\n"))?;
     Ok(Done::Fails)
+}
+
+/// A chapter is there, quotes its labs, and names its exercises.
+fn chapter_faults(chapter: &Chapter) -> Vec<String> {
+    let Some(text) = book::chapter(chapter.stem) else {
+        return vec![format!("chapter '{}' is not in the book", chapter.stem)];
+    };
+    let quotes = |lab: &&Lab| text.contains(&format!("labs/src/bin/{}.rs", lab.name));
+    let unquoted = chapter.labs.iter().filter(|lab| !quotes(lab)).map(|lab| lab.name);
+    let unnamed = chapter.exercises().map(|exercise| exercise.id).filter(|id| !text.contains(id));
+    let stem = chapter.stem;
+    let unquoted = unquoted.map(|lab| format!("chapter '{stem}' does not quote lab '{lab}'"));
+    let unnamed = unnamed.map(|id| format!("chapter '{stem}' does not name exercise '{id}'"));
+    unquoted.chain(unnamed).collect()
 }
 
 fn faults(exercise: &Exercise) -> Vec<String> {
