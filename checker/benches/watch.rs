@@ -5,7 +5,7 @@
 //! A real terminal (a pty) is read until the words are there. Three changes are timed, each many
 //! times: a new process, of which the kernel tells; a shell that changes its directory, of which it
 //! does not; and the end of a process. Then nothing is done for ten seconds, and the processor time
-//! that podlab took is read from `/proc/PID/stat`.
+//! that podlab took is read.
 
 #[path = "../../tests/support/screen.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests")]
@@ -43,12 +43,7 @@ fn main() {
     report("a shell changes its directory (looked for)", &mut times.moved);
     report("a process ends (told by the kernel)", &mut times.ended);
     screen.look_on(Duration::from_millis(500));
-    let share = idle_share(&mut screen);
-    println!(
-        "processor while idle: {:.2} percent of a core over {} s",
-        share * 100.0,
-        IDLE.as_secs()
-    );
+    idle(&mut screen);
 }
 
 #[derive(Default)]
@@ -131,17 +126,35 @@ fn report(what: &str, times: &mut [Duration]) {
     println!("{what:<44} {:>8.1} {:>8.1}", ms(times[times.len() / 2]), ms(times[times.len() - 1]));
 }
 
-/// The share of one core that podlab takes while nothing happens.
-fn idle_share(screen: &mut Screen) -> f64 {
-    let (before, began) = (processor_ticks(screen.pid()), Instant::now());
+/// What podlab takes while nothing happens. Others may be at work on this machine, so the number of
+/// processes that were started meanwhile is told as well.
+fn idle(screen: &mut Screen) {
+    let (before, forks, began) = (processor_time(screen.pid()), forks(), Instant::now());
     screen.look_on(IDLE);
-    let ticks = processor_ticks(screen.pid()) - before;
-    ticks as f64 / rustix::param::clock_ticks_per_second() as f64 / began.elapsed().as_secs_f64()
+    let share =
+        (processor_time(screen.pid()) - before).as_secs_f64() / began.elapsed().as_secs_f64();
+    println!(
+        "idle for {} s: {:.2} percent of a core ({} processes were started on this machine)",
+        IDLE.as_secs(),
+        share * 100.0,
+        self::forks() - forks
+    );
 }
 
-/// User and system time of a process: fields 14 and 15 of `/proc/PID/stat`.
-fn processor_ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
-    fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+/// Time on a processor of all threads: field 1 of `/proc/PID/task/TID/schedstat`, in nanoseconds.
+fn processor_time(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+    let times = threads.map(|thread| {
+        let path = thread.expect("a thread").path().join("schedstat");
+        let text = fs::read_to_string(path).expect("schedstat");
+        text.split(' ').next().and_then(|field| field.parse::<u64>().ok()).expect("nanoseconds")
+    });
+    Duration::from_nanos(times.sum())
+}
+
+/// Processes and threads started since boot: `processes` of `/proc/stat`.
+fn forks() -> u64 {
+    let stat = fs::read_to_string("/proc/stat").expect("/proc/stat");
+    let line = stat.lines().find_map(|line| line.strip_prefix("processes "));
+    line.and_then(|count| count.parse().ok()).expect("a count")
 }
