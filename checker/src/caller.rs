@@ -21,18 +21,24 @@ pub struct Caller {
 const NOBODY: u32 = 65_534;
 
 impl Caller {
-    /// From our own credentials; when we are root, from `SUDO_UID`.
+    /// From our own credentials; when we are root, from `SUDO_UID` and `SUDO_GID`.
     pub fn new() -> Caller {
         let own = nix::unistd::geteuid();
-        let sudo = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
-        let uid = sudo.filter(|_| own.is_root()).map_or(own, Uid::from_raw);
+        let number = |name| std::env::var(name).ok().and_then(|id| id.parse().ok());
+        let uid = number("SUDO_UID").filter(|_| own.is_root()).map_or(own, Uid::from_raw);
+        let through_sudo = uid != own;
         let user = User::from_uid(uid).ok().flatten();
+        // A user whom the local files do not know must not be left with root's group.
+        let unknown = || match through_sudo {
+            true => Gid::from_raw(number("SUDO_GID").unwrap_or(NOBODY)),
+            false => nix::unistd::getegid(),
+        };
         Caller {
             uid,
-            gid: user.as_ref().map_or_else(nix::unistd::getegid, |user| user.gid),
+            gid: user.as_ref().map_or_else(unknown, |user| user.gid),
             name: user.as_ref().map_or_else(|| uid.to_string(), |user| user.name.clone()),
             home: user.map(|user| user.dir),
-            through_sudo: uid != own,
+            through_sudo,
         }
     }
 

@@ -175,6 +175,33 @@ fn under_sudo_state_belongs_to_the_calling_user_who_cannot_lead_root_astray() {
 }
 
 #[test]
+fn under_sudo_nothing_is_read_written_or_owned_with_the_rights_of_root() {
+    needs!(Need::Root);
+    use std::os::unix::fs::MetadataExt;
+    let (podlab, roots) = (Podlab::ordinary(), tempfile::tempdir().unwrap());
+    let user = crate::support::user::ORDINARY;
+    let sudo = |args: &[&str]| {
+        let mut command = Podlab::new().command(args);
+        command.env("PODLAB_HOME", podlab.folder().join("state"));
+        // No local file knows this user, as with users from a directory service.
+        command.env("SUDO_UID", user.to_string()).env("SUDO_GID", user.to_string());
+        command.output().unwrap()
+    };
+    assert!(sudo(&["hint", "fake-init"]).status.success());
+    let state = podlab.folder().join("state/state.json").metadata().unwrap();
+    assert_eq!((state.uid(), state.gid()), (user, user));
+    fs::set_permissions(roots.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let secret = roots.path().join("secret.json");
+    fs::write(&secret, "\"secret\"").unwrap();
+    is_refused(&sudo(&["judge", secret.to_str().unwrap()]), "permission denied");
+    let planted = podlab.folder().join("planted");
+    symlink(roots.path(), &planted).unwrap();
+    let book = planted.join("book");
+    is_refused(&sudo(&["book", "--build", book.to_str().unwrap()]), "permission denied");
+    assert!(!book.exists());
+}
+
+#[test]
 fn hints_come_one_by_one_and_stay_at_the_last() {
     let podlab = Podlab::new();
     let hint = || printed(&podlab.run(&["hint", "fake-init"]));

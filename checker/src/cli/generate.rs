@@ -24,9 +24,16 @@ pub(super) fn tour(learner: &Learner, caller: &Caller, style: Style) -> Result<D
     Ok(Done::Holds)
 }
 
-pub(super) fn book(port: Option<u16>, build: Option<&Path>) -> Result<Done, Error> {
+pub(super) fn book(
+    port: Option<u16>,
+    build: Option<&Path>,
+    caller: &Caller,
+) -> Result<Done, Error> {
     match build {
-        Some(folder) => book::Pages::build()?.write_to(folder)?,
+        Some(folder) => {
+            let pages = book::Pages::build()?;
+            caller.with_rights(|| pages.write_to(folder))?;
+        }
         None => book::serve(book::Options { port }, &mut std::io::stdout())?,
     }
     Ok(Done::Holds)

@@ -236,10 +236,10 @@ fn run(cli: Cli) -> Result<Done, Error> {
         Some(Command::Watch { exercise, pid }) => {
             learner::watch(&session, exercise.as_deref(), pid, style)
         }
-        Some(Command::Judge { file, format }) => check::judge_file(&file, format, style),
+        Some(Command::Judge { file, format }) => check::judge_file(&file, &caller, format, style),
         Some(Command::Reset { exercise }) => learner::reset(&session, exercise.as_deref()),
         Some(Command::Doctor) => generate::doctor(&caller, style),
-        Some(Command::Book { port, build }) => generate::book(port, build.as_deref()),
+        Some(Command::Book { port, build }) => generate::book(port, build.as_deref(), &caller),
         Some(Command::Tour) => generate::tour(&session.learner, &caller, style),
         Some(Command::Author(Author::Check)) => author::check(),
         Some(Command::Completions { shell }) => generate::completions(shell, Cli::command()),
