@@ -11,7 +11,7 @@ use podlab::judge::CheckOutcome;
 use rustix::event::{Timespec, poll};
 
 use crate::check::{Checked, Podlab};
-use crate::means::{Container, Started, compile_c, python};
+use crate::means::{Container, Started, compile_c, python, sh};
 use crate::memory_group::{Group, alone, version};
 use crate::needs;
 use crate::support::need::{Need, met};
@@ -314,6 +314,16 @@ fn who_came_after_the_kill_has_not_survived_it() {
     wait_out_the_logs_drift();
     let _late = Started::ready(&mut group.sh("echo ready; cat"));
     learner.check().fails_by("survivor", "came-later");
+}
+
+#[test]
+fn who_was_elsewhere_at_the_kill_has_not_survived_it() {
+    needs_memory!();
+    let learner = Learner::new();
+    let elsewhere = Started::ready(&mut sh("echo ready; cat"));
+    let group = killed_and_logged(|| learner.group());
+    group.write("cgroup.procs", &elsewhere.pid().to_string());
+    learner.check().fails_by("survivor", "moved-in-later");
 }
 
 /// The log's clock may be off by a ten-thousandth; only who comes later than that is surely late.

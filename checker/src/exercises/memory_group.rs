@@ -100,3 +100,28 @@ pub(super) fn is_later(scene: &Scene, process: &Process, kill: &OomKill) -> bool
     let drift = killed / 10_000;
     began > killed + 100_000 + drift
 }
+
+/// The inode number of the initial PID namespace (`PROC_PID_INIT_INO` of linux/proc_ns.h).
+const INITIAL: u64 = 0xEFFF_FFFC;
+
+/// Those of the living whom the log lists as present at a kill for this group's limit; nothing where
+/// it lists no one, or by numbers that are not ours.
+pub(super) fn present<'a>(
+    scene: &Scene<'a>,
+    observation: &Observation,
+) -> Option<Vec<&'a Process>> {
+    let Observation::OomLog { kills: Reading::Known(kills) } = observation else { return None };
+    let own = scene.snapshot().observer()?.namespaces.pid.known()?;
+    let at = &group(scene)?.at.path;
+    let by_this = |kill: &&OomKill| kill.limited.as_ref() == Some(at) && !kill.present.is_empty();
+    let listed: Vec<&OomKill> = kills.iter().filter(by_this).collect();
+    if own.ino != INITIAL || listed.is_empty() {
+        return None;
+    }
+    let mut living = living(scene)?;
+    living.retain(|process| {
+        let is_listed = |kill: &&OomKill| kill.present.contains(&process.id.pid);
+        listed.iter().filter(|kill| is_listed(kill)).any(|kill| !is_later(scene, process, kill))
+    });
+    Some(living)
+}

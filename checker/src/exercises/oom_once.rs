@@ -9,7 +9,7 @@ use crate::params::Params;
 
 use super::memory_group::{
     LastKill, another_limit, ask, group, is_later, kills_ever, kills_since_start, last_kill,
-    living, memory,
+    living, memory, present,
 };
 
 const MIB: u64 = 1 << 20;
@@ -141,6 +141,14 @@ pub(super) const EXERCISE: Exercise = Exercise {
             explain: "memory.oom.group is set: the kernel takes the group for one workload, and \
                       when one of its processes is to be killed, it kills them all.",
             hint: "write 0 to memory.oom.group",
+        },
+        Mistake {
+            id: "moved-in-later",
+            check: "survivor",
+            recognise: moved_in_later,
+            explain: "what lives in the group is older than the kill, but was not in the group \
+                      then. Who is moved in afterwards has survived nothing.",
+            hint: "have both in the group at once, and let one of them go too far",
         },
         Mistake {
             id: "came-later",
@@ -312,9 +320,16 @@ fn has_survivor(scene: &Scene, observation: &Observation) -> Verdict {
     let Some(oldest) = living.iter().min_by_key(|process| process.id.start) else {
         return Verdict::fails("no live process in the group", expected);
     };
+    let present = present(scene, observation);
+    let nobody_was_there = present.as_ref().is_some_and(Vec::is_empty);
+    let oldest = present.iter().flatten().min_by_key(|process| process.id.start).unwrap_or(oldest);
     match last_kill(scene, observation) {
         LastKill::Logged(kill) if is_later(scene, oldest, kill) => Verdict::fails(
             format!("{oldest}, started after {} {} was killed", kill.comm, kill.pid),
+            expected,
+        ),
+        LastKill::Logged(kill) if nobody_was_there => Verdict::fails(
+            format!("{oldest}, not in the group when {} {} was killed", kill.comm, kill.pid),
             expected,
         ),
         LastKill::Logged(kill) => {
@@ -385,6 +400,13 @@ fn all_go_together(scene: &Scene) -> bool {
             .filter_map(|group| group.memory.as_ref())
             .any(|memory| memory.oom_group.known() == Some(&true))
     }) && nobody_survived(scene)
+}
+
+fn moved_in_later(scene: &Scene) -> bool {
+    let Some(seen) = ask(scene).and_then(|request| scene.seen(&request)) else { return false };
+    let LastKill::Logged(kill) = last_kill(scene, seen) else { return false };
+    present(scene, seen).is_some_and(|present| present.is_empty())
+        && living(scene).unwrap_or_default().iter().any(|process| !is_later(scene, process, kill))
 }
 
 fn came_later(scene: &Scene) -> bool {

@@ -213,6 +213,10 @@ pub struct OomKill {
     pub comm: String,
     /// Its PID in the initial PID namespace.
     pub pid: i32,
+    /// Who was in the cgroup whose limit was hit, and below it, by PID in the initial PID namespace;
+    /// empty where the log does not list them all (`vm.oom_dump_tasks`).
+    #[serde(default)]
+    pub present: Vec<i32>,
 }
 
 /// An experiment and what it saw.

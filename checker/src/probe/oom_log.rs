@@ -32,22 +32,30 @@ pub(super) fn look(cgroup: &str) -> Result<Observation, String> {
 fn read(log: &std::os::fd::OwnedFd, cgroup: &str) -> Result<Vec<OomKill>, String> {
     let asleep = time_asleep();
     let mut kills = VecDeque::new();
+    let mut list = List::default();
     let mut record = [0; RECORD];
     loop {
         let length = match rustix::io::read(log, &mut record) {
             // 0 where the log is a plain file, as in some containers.
             Err(Errno::AGAIN) | Ok(0) => return Ok(kills.into()),
             // The record was overwritten meanwhile, or is longer than any should be.
-            Err(Errno::PIPE | Errno::INTR | Errno::INVAL) => continue,
+            Err(Errno::PIPE | Errno::INVAL) => {
+                list = List::default();
+                continue;
+            }
+            Err(Errno::INTR) => continue,
             Err(error) => return Err(format!("/dev/kmsg: {error}")),
             Ok(length) => length,
         };
-        let Some(kill) = parse(&String::from_utf8_lossy(&record[..length])) else { continue };
+        let record = String::from_utf8_lossy(&record[..length]);
+        list.read(&record);
+        let Some(kill) = parse(&record) else { continue };
+        let present = list.take();
         if is_in(&kill.of, cgroup) {
             if kills.len() == MOST_KILLS {
                 kills.pop_front();
             }
-            kills.push_back(OomKill { at_us: kill.at_us + asleep, ..kill });
+            kills.push_back(OomKill { at_us: kill.at_us + asleep, present, ..kill });
         }
     }
 }
@@ -83,7 +91,38 @@ fn parse(record: &str) -> Option<OomKill> {
         of: unescape(of),
         comm: unescape(comm),
         pid: pid.parse().ok()?,
+        present: Vec::new(),
     })
+}
+
+/// The list of processes that the kernel logs before a kill, while it is being read. One kill is
+/// logged after the other, so between head and kill there is one list.
+#[derive(Default)]
+struct List {
+    /// Nothing before the head: a list whose beginning is lost is none.
+    pids: Option<Vec<i32>>,
+}
+
+impl List {
+    fn read(&mut self, record: &str) {
+        let message = record.split_once(';').map_or("", |(_, message)| message);
+        if message.starts_with("Tasks state (") {
+            self.pids = Some(Vec::new());
+        } else if let (Some(pids), Some(pid)) = (&mut self.pids, listed(message)) {
+            pids.push(pid);
+        }
+    }
+
+    fn take(&mut self) -> Vec<i32> {
+        self.pids.take().unwrap_or_default()
+    }
+}
+
+/// The process of one line, such as `[  19060]     0 19060      730 …`: thread, user, process.
+fn listed(message: &str) -> Option<i32> {
+    let (thread, rest) = message.strip_prefix('[')?.split_once(']')?;
+    thread.trim().parse::<i32>().ok()?;
+    rest.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The log writes bytes that are not printable ASCII, and the backslash, as `\xNN`.
@@ -129,6 +168,24 @@ mod tests {
     fn a_name_may_hold_commas_and_escaped_bytes() {
         let kill = parse(&MEMCG.replace("task=hog", r"task=a,b\x5cc\xc3\xa9")).unwrap();
         assert_eq!(kill.comm, r"a,b\cé");
+    }
+
+    #[test]
+    fn those_present_are_read_from_the_head_of_the_list_to_the_kill() {
+        let mut list = List::default();
+        list.read("6,1,2,-;[     11]     0    11      730      415");
+        for record in [
+            "6,2,3,-;Tasks state (memory values in pages):",
+            "6,3,3,-;[  pid  ]   uid  tgid total_vm      rss",
+            "6,4,3,-;[  19060]     0 19060      730      415",
+            "6,5,3,-;veth0: link up",
+            "6,6,3,-;[  19154]     0 19153    12122    11824",
+            MEMCG,
+        ] {
+            list.read(record);
+        }
+        assert_eq!(list.take(), [19060, 19153]);
+        assert_eq!(list.take(), [0; 0]);
     }
 
     #[test]
