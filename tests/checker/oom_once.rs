@@ -216,7 +216,7 @@ fn a_limit_without_anyone_in_the_group_is_recognised() {
     let learner = Learner::new();
     let _group = learner.group();
     // The process that was meant stays where it was.
-    let _outside = Started::ready(&mut crate::means::sh("echo ready; cat"));
+    let _outside = Started::ready(&mut sh("echo ready; cat"));
     learner.check().fails_by("killed", "never-moved");
 }
 
