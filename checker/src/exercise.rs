@@ -110,13 +110,24 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The observer, and the probes and rooms that it starts, run the same program.
+    /// The observer, and the probes and rooms that it starts, run the same program, or the one that
+    /// was there before podlab was built anew.
     fn is_podlab(&self, process: &Process) -> bool {
         let own = self.snapshot.observer().and_then(|observer| observer.exe.known());
         process.id.pid == self.snapshot.observer
             || own.is_some_and(|own| {
-                process.exe.known().is_some_and(|exe| (exe.dev, exe.ino) == (own.dev, own.ino))
+                process.exe.known().is_some_and(|exe| {
+                    (exe.dev, exe.ino) == (own.dev, own.ino) || exe.path == own.path
+                })
             })
+    }
+
+    /// Completes `no process …` where others were left out: what began before they did is not theirs.
+    pub fn since_they_began(&self) -> &'static str {
+        match (self.start, self.pid) {
+            (Some(_), None) => " that began after podlab start",
+            _ => "",
+        }
     }
 
     /// The processes that may be the learner's work, the latest first.

@@ -252,6 +252,20 @@ fn the_old_name_may_be_the_new_one() {
 }
 
 #[test]
+fn a_room_of_a_podlab_that_was_built_anew_is_not_taken_for_the_learners_work() {
+    needs!(Need::Userns);
+    let podlab = Podlab::ordinary();
+    podlab.start(EXERCISE);
+    podlab.start("locked-room");
+    // A file that runs cannot be written to, so this is another file of the same name.
+    user::copy_program(Path::new(env!("CARGO_BIN_EXE_podlab")), &podlab.folder().join("podlab"));
+    let checked = podlab.check(EXERCISE, &[]);
+    assert!(podlab.run(&["reset", "locked-room"]).status.success());
+    let subject = checked.judgement.subject.unwrap_or_default();
+    assert!(!subject.contains("locked-room"), "{subject}");
+}
+
+#[test]
 fn the_process_is_found_without_being_named() {
     let learner = Learner::new();
     means::next_tick();

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use podlab::judge::CheckOutcome;
+
 use crate::check::Podlab;
 use crate::means::{self, Container, Started};
 use crate::needs;
@@ -226,7 +228,10 @@ fn processes_from_before_the_start_do_not_count() {
     let _lives = learner.both(Path::new("/bin/sh"), Path::new("/bin/sh"));
     means::next_tick();
     learner.podlab.start(EXERCISE);
-    learner.check().fails_only("two-homes");
+    let checked = learner.check();
+    checked.fails_only("two-homes");
+    let CheckOutcome::Fails { saw, .. } = &checked.result("two-homes").result else { return };
+    assert!(saw.starts_with("no process in either that began after podlab start"), "{saw}");
 }
 
 #[test]

@@ -234,7 +234,8 @@ fn is_below(facts: &Facts, process: &Process) -> bool {
 fn is_pid_one(scene: &Scene) -> Verdict {
     let expected = "the last number of its NSpid to be 1, below your namespace";
     let Some(process) = scene.process() else {
-        let saw = format!("no process with PODLAB={}", mark(scene.params()));
+        let since = scene.facts.since_they_began();
+        let saw = format!("no process with PODLAB={}{since}", mark(scene.params()));
         return Verdict::fails(saw, expected);
     };
     let saw = format!("{process}: NSpid {}", process.ns_pid_text());

@@ -166,7 +166,9 @@ fn below(scene: &Scene) -> Option<usize> {
 fn is_nested(scene: &Scene) -> Verdict {
     let expected = "three more numbers in its NSpid than in your own";
     let Some(process) = scene.process() else {
-        return Verdict::fails("no process in PID namespaces that are nested", expected);
+        let since = scene.facts.since_they_began();
+        let saw = format!("no process in nested PID namespaces{since}");
+        return Verdict::fails(saw, expected);
     };
     let levels = pid_view::levels_below(scene.facts, process);
     let saw = format!("{process}: NSpid {}, {levels} below yours", process.ns_pid_text());

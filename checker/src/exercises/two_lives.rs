@@ -248,7 +248,10 @@ fn has_two_homes(scene: &Scene) -> Verdict {
             let saw = format!("{process} in {place}, no second one{}", unseen(scene));
             Verdict::fails(saw, expected)
         }
-        None => Verdict::fails(format!("no process in either{}", unseen(scene)), expected),
+        None => {
+            let since = scene.facts.since_they_began();
+            Verdict::fails(format!("no process in either{since}{}", unseen(scene)), expected)
+        }
     }
 }
 
