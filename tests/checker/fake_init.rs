@@ -90,8 +90,11 @@ awaited = {signal.SIGTERM, signal.SIGCHLD}
 signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
 print("ready")
 while signal.sigwait(awaited) != signal.SIGTERM:
-    while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG):
-        pass
+    try:
+        while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG):
+            pass
+    except ChildProcessError:
+        pass  # The last child has been waited for.
 "#,
     );
     let _init = Started::ready(program.env("PODLAB", mark(&learner)));
