@@ -113,6 +113,9 @@ impl Judgement {
 /// How many candidates are weighed before one is judged in full.
 const MOST_SUBJECTS: usize = 64;
 
+/// How many candidates are judged in full where facts do not tell them apart.
+const MOST_TRIED: usize = 4;
+
 /// Judges `exercise` over `evidence`. `experiment` answers the requests that the evidence does not
 /// hold yet, or declines; what it answers is added to the evidence.
 pub fn judge(
@@ -130,10 +133,31 @@ pub fn judge(
             .filter(|start| start.boot_id == evidence.snapshot.machine.boot_id),
         pid: evidence.pid,
     };
-    let chosen = subject(exercise, &facts);
     let observations = &mut evidence.observations;
-    let verdicts = run_checks(exercise, &facts, &chosen, observations, experiment);
+    let mut best: Option<(u32, Subject, Vec<Verdict>)> = None;
+    for candidate in worth_trying(exercise, &facts) {
+        let verdicts = run_checks(exercise, &facts, &candidate, observations, experiment);
+        let points = gained(exercise, &verdicts);
+        if best.as_ref().is_none_or(|(most, ..)| points > *most) {
+            best = Some((points, candidate, verdicts));
+        }
+        if points == exercise.points() {
+            break;
+        }
+    }
+    let (_, chosen, verdicts) = best.expect("there is always a candidate");
     summarise(exercise, &facts, &chosen, observations, &verdicts, &evidence.learner)
+}
+
+/// Whom to judge in full: the one that facts favour. Where every check is an experiment, facts favour
+/// nobody, and the first few are tried.
+fn worth_trying(exercise: &'static Exercise, facts: &Facts) -> Vec<Subject> {
+    if exercise.checks.iter().any(|check| matches!(check.how, How::Facts(_))) {
+        return vec![subject(exercise, facts)];
+    }
+    let mut candidates = (exercise.subjects)(facts);
+    candidates.truncate(MOST_TRIED);
+    candidates
 }
 
 /// Answers nothing: only what was recorded counts.

@@ -252,6 +252,22 @@ fn the_old_name_may_be_the_new_one() {
 }
 
 #[test]
+fn of_several_deleted_programs_the_recovered_one_is_judged() {
+    let learner = Learner::new();
+    learner.recover();
+    means::next_tick();
+    let later = Learner::new();
+    later.delete();
+    let checked = learner.podlab.check(EXERCISE, &[]);
+    let subject = checked.judgement.subject.clone().expect("a process");
+    let is_judged = |pid| subject.contains(&format!("program {pid},"));
+    // As many more may have been deleted by others on this machine meanwhile.
+    if is_judged(learner.pid()) || is_judged(later.pid()) {
+        checked.holds();
+    }
+}
+
+#[test]
 fn a_room_of_a_podlab_that_was_built_anew_is_not_taken_for_the_learners_work() {
     needs!(Need::Userns);
     let podlab = Podlab::ordinary();

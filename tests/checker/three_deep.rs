@@ -257,7 +257,8 @@ fn three_namespaces_beside_each_other_are_not_nested() {
     for _ in 0..2 {
         assert_eq!(started.line(), "ready");
     }
-    let first = started.family().into_iter().find(|pid| means::ns_pid(*pid)[1..] == [17]);
+    let first =
+        started.family().into_iter().find(|pid| means::ns_pid(*pid).get(1..) == Some(&[17]));
     learner
         .check_pid("three-deep", first.expect("three of them"))
         .fails_by("nested", "side-by-side");
