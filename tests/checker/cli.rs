@@ -88,6 +88,9 @@ fn a_file_that_is_no_evidence_is_refused() {
     is_refused(&judge("{}"), "not evidence that podlab wrote");
     is_refused(&judge("[1,2"), "not evidence that podlab wrote");
     is_refused(&judge(&"[".repeat(100_000)), "not evidence that podlab wrote");
+    let long = judge(&format!("\"{}\"", "é".repeat(100_000)));
+    is_refused(&long, "not evidence that podlab wrote");
+    assert!(said(&long).len() < 1000, "{} bytes", said(&long).len());
     is_refused(&podlab.run(&["judge", "/no/such/file"]), "/no/such/file: no such file");
     is_refused(&podlab.run(&["judge", "/"]), "/: not a regular file");
 }

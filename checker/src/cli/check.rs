@@ -64,7 +64,7 @@ pub(super) fn judge_file(
 ) -> Result<Done, Error> {
     let mut evidence = caller.with_rights(|| read_evidence(path))?;
     let exercise = exercises::by_id(&evidence.exercise).ok_or_else(|| {
-        Error::file(path, format!("no exercise named '{}'", evidence.exercise))
+        Error::file(path, format!("no exercise named '{}'", shortened(&evidence.exercise)))
             .hint("it was recorded by another version of podlab")
     })?;
     let judgement = judge::judge(exercise, &mut evidence, &mut judge::recorded_only);
@@ -135,7 +135,7 @@ fn read_evidence(path: &Path) -> Result<Evidence, Error> {
     };
     read.map_err(|error| Error::file(path, error))?;
     let wrong = |why: String| {
-        Error::file(path, format!("not evidence that podlab wrote: {why}"))
+        Error::file(path, format!("not evidence that podlab wrote: {}", shortened(&why)))
             .hint("record it again: podlab check EXERCISE --evidence FILE")
     };
     let evidence: Evidence =
@@ -144,6 +144,15 @@ fn read_evidence(path: &Path) -> Result<Evidence, Error> {
         return Err(wrong(format!("schema '{}', not '{}'", evidence.schema, Evidence::SCHEMA)));
     }
     Ok(evidence)
+}
+
+/// What a document of unknown origin holds may be of any length; an error is one line to be read.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// Opens without waiting for a writer, should it be a FIFO.
