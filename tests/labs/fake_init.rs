@@ -235,6 +235,16 @@ fn output_that_cannot_be_written_is_an_error_of_one_line() {
 }
 
 #[test]
+fn a_reader_that_goes_away_is_no_error() {
+    needs!(Need::Root);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = Command::new(LAB).stdout(writer).output().expect("run");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
 fn an_argument_before_the_dashes_is_a_usage_error() {
     assert_eq!(
         Command::new(LAB).arg("sleep").stderr(Stdio::null()).status().unwrap().code(),

@@ -260,6 +260,16 @@ fn output_that_cannot_be_written_is_an_error_of_one_line() {
     assert_eq!(said, "memory-limit: standard output: no space left on device\n");
 }
 
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    needs!(Need::Root, Need::Memory);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = lab(&[]).stdout(writer).output().expect("run");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Victim {
     Lab,

@@ -207,15 +207,14 @@ fn who_may_not_mount_is_told_at_once_what_to_do() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_an_error_of_one_line() {
+fn a_reader_that_goes_away_is_no_error() {
     needs!(Need::Root);
     let (mut lab, _folder) = lab(Who::Root);
     let mut child = lab.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("wait");
-    let said = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(said, "program-and-process: standard output: broken pipe\n");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[rstest]

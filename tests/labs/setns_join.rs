@@ -222,6 +222,17 @@ fn a_process_that_is_gone_or_a_zombie_is_named() {
 }
 
 #[test]
+fn a_reader_that_goes_away_is_no_error() {
+    needs!(Need::Root);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let (mut lab, _folder) = lab(Who::Root);
+    let output = lab.stdout(writer).output().expect("run");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
 fn another_users_process_is_refused_with_a_hint() {
     needs!(Need::Root, Need::Userns);
     let target = Target::apart(Who::Root);

@@ -395,7 +395,13 @@ fn told(status: WaitStatus) -> String {
 }
 
 fn say(step: &str, text: impl Display) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{step:<9}{text}").map_err(failed("standard output"))
+    let written = writeln!(io::stdout(), "{step:<9}{text}").or_else(unless_unread);
+    written.map_err(failed("standard output"))
+}
+
+/// A reader that has gone wants no more. That is no error.
+fn unless_unread(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 /// Names the call that failed, and the kernel's reason.
@@ -410,7 +416,8 @@ fn failed<E: Into<io::Error>>(call: impl Display) -> impl FnOnce(E) -> Failure {
 /// Adds what helps where namespaces are refused.
 fn advise(Failure(why): Failure) -> Failure {
     Failure(format!(
-        "{why}\nhint: run it as root, and not in a container; or allow user namespaces (sysctl \
-         user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)"
+        "{why}\nhint: run it as root (sudo env PATH=\"$PATH\" fake-init), and not in a container; \
+         or allow user namespaces (sysctl user.max_user_namespaces, \
+         kernel.apparmor_restrict_unprivileged_userns)"
     ))
 }

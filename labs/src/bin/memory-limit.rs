@@ -73,7 +73,7 @@ const V1: Version = Version {
     swap_limit: |limit| limit + PAGE,
     usage: "memory.usage_in_bytes",
     counters: &["memory.failcnt", "memory.oom_control oom_kill", "memory.max_usage_in_bytes"],
-    way_out: "run it as root: sudo memory-limit",
+    way_out: "run it as root: sudo env PATH=\"$PATH\" memory-limit",
 };
 
 const V2: Version = Version {
@@ -408,8 +408,14 @@ impl Group {
             let _ = writeln!(io::stderr(), "{step:<9}{text}");
             return Ok(());
         }
-        writeln!(io::stdout(), "{step:<9}{text}").map_err(failed("standard output"))
+        let written = writeln!(io::stdout(), "{step:<9}{text}").or_else(unless_unread);
+        written.map_err(failed("standard output"))
     }
+}
+
+/// A reader that has gone wants no more. That is no error.
+fn unless_unread(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 /// Makes the calling child die with the lab, and puts it into the group of `procs`.

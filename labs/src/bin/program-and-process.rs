@@ -54,7 +54,9 @@ fn main() -> ExitCode {
 
 fn lab(command: &[OsString]) -> Result<ExitCode, Failure> {
     install().map_err(|Failure(why)| {
-        Failure(format!("{why}\nhint: run it with sudo, or where users may make user namespaces"))
+        let hint = "run it as root (sudo env PATH=\"$PATH\" program-and-process), or where users \
+                    may make user namespaces";
+        Failure(format!("{why}\nhint: {hint}"))
     })?;
     row("file", format_args!("{PROGRAM}: {}", identity(PROGRAM)?))?;
     let mut lives = [start("first", PROGRAM)?, start("second", PROGRAM)?];
@@ -305,8 +307,16 @@ fn say(line: impl Display) -> Result<(), Failure> {
     // With a command, standard output is the command's alone.
     match REMARKS.load(Relaxed) {
         true => writeln!(io::stderr(), "{line}").or_failed("standard error"),
-        false => writeln!(io::stdout(), "{line}").or_failed("standard output"),
+        false => {
+            let written = writeln!(io::stdout(), "{line}").or_else(unless_unread);
+            written.or_failed("standard output")
+        }
     }
+}
+
+/// A reader that has gone wants no more. That is no error.
+fn unless_unread(error: io::Error) -> io::Result<()> {
+    if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 /// The call that failed, and what the kernel said.

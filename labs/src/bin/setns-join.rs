@@ -395,8 +395,16 @@ fn row(step: &str, what: impl Display) -> Result<(), Failure> {
     // With a command, standard output is the command's alone.
     match REMARKS.load(Relaxed) {
         true => io::stderr().write_all(line.as_bytes()).or_failed("standard error"),
-        false => io::stdout().write_all(line.as_bytes()).or_failed("standard output"),
+        false => {
+            let written = io::stdout().write_all(line.as_bytes()).or_else(unless_unread);
+            written.or_failed("standard output")
+        }
     }
+}
+
+/// A reader that has gone wants no more. That is no error.
+fn unless_unread(error: io::Error) -> io::Result<()> {
+    if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 /// The call that failed, and what the kernel said.
@@ -414,7 +422,9 @@ impl<T, E: Into<io::Error>> OrFailed<T> for Result<T, E> {
                 ErrorKind::PermissionDenied if geteuid().is_root() => {
                     "\nhint: this root has no power over it: it comes from an outer user namespace"
                 }
-                ErrorKind::PermissionDenied => "\nhint: it takes root: run it with sudo",
+                ErrorKind::PermissionDenied => {
+                    "\nhint: it takes root: sudo env PATH=\"$PATH\" setns-join …"
+                }
                 _ => "",
             };
             Failure(format!("{call}: {}{hint}", reason(&error)))
