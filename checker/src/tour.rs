@@ -1,5 +1,5 @@
-//! `podlab tour`: two minutes, hands off. A lab, then one exercise done wrong, then right. Nothing is
-//! kept: what the tour starts ends with it, whatever ends it.
+//! `podlab tour`: two minutes at most, hands off. A lab, then one exercise done wrong, then right.
+//! Nothing is kept: what the tour starts ends with it, whatever ends it.
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::os::unix::process::CommandExt;
@@ -116,10 +116,11 @@ impl Tour<'_> {
             true => &[],
             false => &["--user", "--map-root-user"],
         };
-        let shown = [user, flags].concat().join(" ");
+        let flags = [user, flags, &["--kill-child"]].concat();
+        let shown = flags.join(" ");
         println!("$ PODLAB={mark} unshare {shown} sh -c '{script}' &");
         let mut command = Command::new("unshare");
-        command.args(user).args(flags).args(["--kill-child", "sh", "-c", script]);
+        command.args(flags).args(["sh", "-c", script]);
         command.env("PODLAB", mark).stdin(Stdio::null()).stdout(Stdio::piped());
         let child = dying_with_us(&mut command)
             .spawn()

@@ -42,7 +42,7 @@ fn killed_in_the_middle_the_tour_leaves_no_process() {
     let mut screen = Screen::new(command, 60, 120);
     screen.until_shows("goes on by itself");
     screen.press("\n");
-    screen.until_shows("unshare --pid --fork sh");
+    screen.until_shows("unshare --pid --fork --kill-child sh");
     let pid = nix::unistd::Pid::from_raw(screen.pid().cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("kill");
     screen.ended();

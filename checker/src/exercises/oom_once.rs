@@ -168,7 +168,8 @@ pub(super) const EXERCISE: Exercise = Exercise {
     ],
     hints: &[
         "a cgroup is a directory: mkdir makes one below /sys/fs/cgroup (below its folder memory, in \
-         version 1), rmdir removes it when it is empty",
+         version 1), rmdir removes it when it is empty. The group of a container or of a scope is \
+         removed when that ends: keep it running until it has been judged",
         "the limit is in memory.max, or memory.limit_in_bytes in version 1; a process is moved in by \
          writing its PID to cgroup.procs; what it starts then is in there, too",
         "two processes: one sleeps, one allocates and touches more than the limit. tail /dev/zero \
@@ -248,7 +249,9 @@ fn has_limit(scene: &Scene) -> Verdict {
         if scene.snapshot().cgroups.groups.iter().all(|group| group.memory.is_none()) {
             return Verdict::cannot_tell("no cgroup here has the memory controller's files");
         }
-        return Verdict::fails("no cgroup with such a limit", expected);
+        let still =
+            "in a group that is still there: a container's or a scope's goes when that ends";
+        return Verdict::fails("no cgroup with such a limit", format!("{expected}, {still}"));
     };
     match memory.limit {
         Reading::Known(Limit::At(limit)) if limit == wanted => {

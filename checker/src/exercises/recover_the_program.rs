@@ -138,10 +138,11 @@ fn file_name(params: &Params) -> String {
 
 fn task(params: &Params) -> String {
     format!(
-        "A process runs, and its program file has been deleted: no name of it is\n\
-         left. Recover the file, under the name {}, in the directory in\n\
-         which it was. What counts is a new file with the same content that may\n\
-         be executed. The process still runs when it is judged.",
+        "Start a program of yours from a file of its own, and delete that file while\n\
+         the program runs, so that no name of it is left: podlab prepares nothing.\n\
+         Then recover the file, under the name {}, in the directory in which\n\
+         it was. What counts is a new file with the same content that may be\n\
+         executed. The process still runs when it is judged.",
         file_name(params)
     )
 }
