@@ -49,8 +49,8 @@ impl Caller {
             let value = std::env::var_os(name).map(PathBuf::from);
             value.filter(|path| path.is_absolute())
         };
-        if let Some(home) = variable("PODLAB_HOME") {
-            return Some(home);
+        if let Some(home) = std::env::var_os("PODLAB_HOME").filter(|home| !home.is_empty()) {
+            return std::path::absolute(home).ok();
         }
         // Under sudo the variables may still be root's.
         let own = (!self.through_sudo).then_some(());

@@ -263,9 +263,10 @@ fn nothing_to_ask_about(exercise: &Exercise, check: &Check, scene: &Scene) -> Ve
 
 fn not_tried(request: &Request) -> String {
     if request.disturbs() {
-        "not tried: it would end or change what you made; podlab check tries it".to_owned()
+        "not tried: it would end or change what you made. podlab check tries it, and the key c"
+            .to_owned()
     } else {
-        "not tried".to_owned()
+        "not tried yet".to_owned()
     }
 }
 

@@ -108,10 +108,10 @@ fn sweep(folder: &Path, caller: &Caller) {
 /// What the learner is told of a room.
 pub fn describe(room: &Room) -> String {
     format!(
-        "target   process {}\n\
-         file     {}\n\
-         network  127.0.0.1 port {}\n\
-         host     its host name\n\
+        "  target   process {}\n  \
+         file     {}\n  \
+         network  127.0.0.1 port {}\n  \
+         host     its host name\n  \
          answer   {}",
         room.keeper.pid, room.note, room.port, room.answer
     )

@@ -57,12 +57,12 @@ impl Session {
         Ok(progress)
     }
 
-    /// Removes what was prepared for `exercise`, and forgets that it was begun.
+    /// Removes what was prepared for `exercise`, and forgets that it was begun. Whether it was.
     ///
     /// # Errors
     ///
     /// When what was prepared cannot be removed.
-    pub fn reset(&self, exercise: &'static Exercise) -> Result<(), Error> {
+    pub fn reset(&self, exercise: &'static Exercise) -> Result<bool, Error> {
         let progress = self.home.load()?.of(exercise.id);
         self.clear(&progress)?;
         if exercise.target == Some(Target::LockedRoom) {
@@ -76,7 +76,8 @@ impl Session {
                     ..Progress::default()
                 };
             }
-        })
+        })?;
+        Ok(progress.start.is_some())
     }
 
     /// Reads the machine for one exercise; no experiments yet.
@@ -93,7 +94,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`Session::gather`], or when progress cannot be kept.
+    /// As [`Session::gather`].
     pub fn check(
         &self,
         exercise: &'static Exercise,
@@ -105,7 +106,6 @@ impl Session {
             announce(request);
             Some(probe::run(request))
         });
-        self.record(&judgement)?;
         Ok((judgement, evidence))
     }
 

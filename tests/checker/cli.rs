@@ -76,6 +76,16 @@ fn evidence_replaces_a_planted_link_and_does_not_follow_it() {
 }
 
 #[test]
+fn evidence_does_not_take_the_place_of_a_device_or_a_folder() {
+    let podlab = Podlab::new();
+    for path in [podlab.folder().to_str().unwrap(), "/dev/full"] {
+        let output = podlab.run(&["check", "fake-init", "--evidence", path]);
+        is_refused(&output, &format!("{path}: not a regular file"));
+    }
+    assert!(!fs::metadata("/dev/full").unwrap().is_file());
+}
+
+#[test]
 fn a_file_that_is_no_evidence_is_refused() {
     let podlab = Podlab::new();
     let file = podlab.folder().join("file");
@@ -209,8 +219,8 @@ fn hints_come_one_by_one_and_stay_at_the_last() {
     let podlab = Podlab::new();
     let hint = || printed(&podlab.run(&["hint", "fake-init"]));
     let (first, second) = (hint(), hint());
-    assert!(first.starts_with("1 of "), "{first}");
-    assert!(second.starts_with("2 of "), "{second}");
+    assert!(first.starts_with("fake-init: 1 of "), "{first}");
+    assert!(second.starts_with("fake-init: 2 of "), "{second}");
     for _ in 0..10 {
         hint();
     }

@@ -364,7 +364,7 @@ fn what_may_not_be_looked_into_is_not_judged() {
     let (learner, root) = (Podlab::ordinary(), Podlab::new());
     let init = Started::ready(&mut unshare(&root, &UNSHARE, INIT));
     let checked = learner.check_pid("fake-init", init.below(&[1]));
-    checked.cannot_tell(&["is-marked", "own-proc"]);
+    checked.cannot_tell(&["is-marked"]);
     assert_ne!(means::state(init.below(&[1])), None);
 }
 

@@ -131,6 +131,30 @@ fn h_hints_and_n_goes_to_the_next_exercise() {
     screen.until(|text| text.contains("1 of ") || text.contains("hint:"));
     screen.press("n");
     screen.until_shows("recover-the-program: ");
+    // Typed in one go, each key still counts; an arrow is none.
+    screen.press("nn");
+    screen.until_shows("three-deep: ");
+    screen.press("\u{1b}[A");
+    screen.press("q");
+    assert!(screen.ended().success());
+}
+
+#[test]
+fn a_screen_too_small_for_all_says_so_and_keeps_the_checks() {
+    let podlab = Podlab::new();
+    let mut screen = Screen::new(podlab.command(&["watch", "two-lives"]), 24, 80);
+    screen.until_shows("of 5 points");
+    screen.resize(12, 80);
+    screen.until_shows("there is more");
+}
+
+#[test]
+fn q_pressed_while_it_checks_ends_it() {
+    let podlab = Podlab::new();
+    let mut screen = watch(&podlab, "two-lives");
+    screen.until_shows("of 5 points");
+    screen.press("cq");
+    assert!(screen.ended().success());
 }
 
 #[test]
@@ -165,7 +189,7 @@ fn the_terminal_is_given_back_on_q_on_control_c_and_on_a_signal() {
 fn the_screen_fits_a_window_of_another_size() {
     let podlab = Podlab::new();
     let mut screen = watch(&podlab, "fake-init");
-    screen.until_shows("what you started");
+    screen.until_shows("what was started since");
     screen.resize(30, 70);
     screen.until(|text| {
         text.contains("q quit") && text.lines().all(|line| line.chars().count() <= 70)
@@ -173,7 +197,7 @@ fn the_screen_fits_a_window_of_another_size() {
     screen.resize(5, 20);
     screen.look_on(std::time::Duration::from_millis(300));
     screen.resize(ROWS, COLUMNS);
-    screen.until_shows("what you started");
+    screen.until_shows("what was started since");
 }
 
 #[test]

@@ -48,6 +48,10 @@ pub(super) fn check(session: &Session, args: &CheckArgs, style: Style) -> Result
     let mut judged = Vec::new();
     for exercise in chosen {
         let (judgement, evidence) = session.check(exercise, args.pid, &mut announce)?;
+        // The verdict is worth more than its record.
+        if let Err(error) = session.record(&judgement) {
+            eprintln!("podlab: not kept: {error}");
+        }
         if let Some(path) = &args.evidence {
             session.home.caller().with_rights(|| write_evidence(path, &evidence))?;
         }
@@ -116,6 +120,11 @@ fn write_evidence(path: &Path, evidence: &Evidence) -> Result<(), Error> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
+    // A device would be replaced by a file, for everyone.
+    let is_special = |kind: std::fs::FileType| !kind.is_file() && !kind.is_symlink();
+    if path.symlink_metadata().is_ok_and(|there| is_special(there.file_type())) {
+        return Err(Error::file(path, "not a regular file").hint("name a file, new or old"));
+    }
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         serde_json::to_writer(&mut file, evidence)?;

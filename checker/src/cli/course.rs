@@ -70,7 +70,7 @@ pub(super) fn text(state: &State, style: Style) -> String {
             let _ = writeln!(text, "      lab       {lab}");
         }
         for exercise in &chapter.exercises {
-            let _ = writeln!(text, "    {}", exercise_line(exercise, style));
+            let _ = writeln!(text, "   {}", exercise_line(exercise, style));
         }
     }
     let all = list.chapters.iter().flat_map(|chapter| &chapter.exercises);
@@ -81,8 +81,8 @@ pub(super) fn text(state: &State, style: Style) -> String {
 
 fn exercise_line(exercise: &ListedExercise, style: Style) -> String {
     let mark = match exercise.done {
-        true => style.paint(Tone::Good, style.mark("✔ ", "ok")),
-        false => "  ".to_owned(),
+        true => style.paint(Tone::Good, style.mark("✔  ", "ok ")),
+        false => "   ".to_owned(),
     };
     let ListedExercise { id, title, points, points_possible, .. } = exercise;
     format!("{mark}exercise  {id:<20} {title:<32} {points}/{points_possible}")

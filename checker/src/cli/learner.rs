@@ -36,13 +36,13 @@ pub(super) fn list(session: &Session, json: bool, style: Style) -> Result<Done, 
     Ok(Done::Holds)
 }
 
-pub(super) fn show(session: &Session, id: &str) -> Result<Done, Error> {
-    print(&session.headed_task(lookup::exercise(id))?)?;
+pub(super) fn show(session: &Session, id: Option<&str>) -> Result<Done, Error> {
+    print(&session.headed_task(named_or_next(session, id)?)?)?;
     Ok(Done::Holds)
 }
 
-pub(super) fn start(session: &Session, id: &str) -> Result<Done, Error> {
-    let exercise = lookup::exercise(id);
+pub(super) fn start(session: &Session, id: Option<&str>) -> Result<Done, Error> {
+    let exercise = named_or_next(session, id)?;
     session.begin(exercise)?;
     print(&session.headed_task(exercise)?)?;
     Ok(Done::Holds)
@@ -50,7 +50,7 @@ pub(super) fn start(session: &Session, id: &str) -> Result<Done, Error> {
 
 pub(super) fn hint(session: &Session, id: Option<&str>) -> Result<Done, Error> {
     let exercise = named_or_next(session, id)?;
-    print(&session.next_hint(exercise)?)?;
+    print(&format!("{}: {}", exercise.id, session.next_hint(exercise)?))?;
     Ok(Done::Holds)
 }
 
@@ -65,9 +65,13 @@ pub(super) fn watch(
 }
 
 pub(super) fn reset(session: &Session, id: Option<&str>) -> Result<Done, Error> {
-    match id {
-        Some(id) => session.reset(lookup::exercise(id))?,
-        None => exercises::ALL.iter().try_for_each(|exercise| session.reset(exercise))?,
+    let named = |exercise: &&Exercise| id.is_none_or(|id| exercise.id == id);
+    for exercise in exercises::ALL.iter().filter(named) {
+        let was_begun = session.reset(exercise)?;
+        if was_begun || id.is_some() {
+            let what = if was_begun { "as before its start" } else { "was not begun" };
+            print(&format!("{}: {what}\n", exercise.id))?;
+        }
     }
     Ok(Done::Holds)
 }

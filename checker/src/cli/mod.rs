@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::caller::Caller;
@@ -67,15 +68,15 @@ enum Command {
     },
     /// The task of an exercise, with your parameters
     Show {
-        /// The exercise
+        /// The exercise; the next unfinished one if none is named
         #[arg(value_parser = lookup::EXERCISE)]
-        exercise: String,
+        exercise: Option<String>,
     },
     /// Prepare what an exercise needs, and note how things are before you begin
     Start {
-        /// The exercise
+        /// The exercise; the next unfinished one if none is named
         #[arg(value_parser = lookup::EXERCISE)]
-        exercise: String,
+        exercise: Option<String>,
     },
     /// One more hint each time; after a failed check, the one for your mistake
     Hint {
@@ -188,6 +189,10 @@ pub fn main() -> ExitCode {
     }
     match Cli::try_parse() {
         Ok(cli) => finish(run(cli)),
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(COULD_NOT)
+        }
         Err(error) if error.use_stderr() => finish(Err(usage(&error))),
         Err(help) => {
             let _ = help.print();
@@ -215,9 +220,12 @@ fn usage(error: &clap::Error) -> Error {
     let first = lines.next().unwrap_or_default().trim_start_matches("error: ");
     // A list of what is missing stands on lines of its own.
     let listed: Vec<&str> = lines.by_ref().take_while(|line| line.starts_with('<')).collect();
-    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let after = |head| text.lines().find_map(move |line| line.trim().strip_prefix(head));
+    let allowed = after("[possible values: ").map(|values| values.trim_end_matches(']'));
+    let allowed = allowed.map(|values| format!("it can be {values}"));
+    let tip = after("tip: ").map(str::to_owned).or(allowed);
     Error::new([first].into_iter().chain(listed).collect::<Vec<_>>().join(" "))
-        .hint(tip.unwrap_or("podlab --help shows all commands"))
+        .hint(tip.unwrap_or_else(|| "podlab --help shows all commands".to_owned()))
 }
 
 fn run(cli: Cli) -> Result<Done, Error> {
@@ -229,8 +237,8 @@ fn run(cli: Cli) -> Result<Done, Error> {
         None => learner::next_or_list(&session, style),
         Some(Command::List { json }) => learner::list(&session, json, style),
         Some(Command::Run { lab, .. }) => lab::run(&lab, &lab::arguments(&lab), &caller),
-        Some(Command::Show { exercise }) => learner::show(&session, &exercise),
-        Some(Command::Start { exercise }) => learner::start(&session, &exercise),
+        Some(Command::Show { exercise }) => learner::show(&session, exercise.as_deref()),
+        Some(Command::Start { exercise }) => learner::start(&session, exercise.as_deref()),
         Some(Command::Hint { exercise }) => learner::hint(&session, exercise.as_deref()),
         Some(Command::Check(args)) => check::check(&session, &args, style),
         Some(Command::Watch { exercise, pid }) => {

@@ -34,7 +34,7 @@ pub(super) const EXERCISE: Exercise = Exercise {
             id: "own-proc",
             claim: "what it sees in /proc is only what is inside",
             points: 2,
-            needs: &["is-pid-one"],
+            needs: &["is-pid-one", "is-marked"],
             how: How::Probe(pid_view::ask, pid_view::judge),
         },
         Check {
@@ -192,7 +192,10 @@ fn subjects(facts: &Facts) -> Vec<Subject> {
         let only_kin = facts.start.is_none() || found.iter().any(is_close);
         found.retain(|process| {
             process.is_alive()
-                && (is_kin(facts, process) || !only_kin && has_to_do_with_pids(facts, process))
+                && (is_kin(facts, process)
+                    || !only_kin
+                        && !process.mark.is_denied()
+                        && has_to_do_with_pids(facts, process))
         });
     }
     found.sort_by_key(|process| {

@@ -86,6 +86,14 @@ pub(super) const EXERCISE: Exercise = Exercise {
             hint: "ask for a PID namespace each time: readlink /proc/PID/ns/pid tells them apart",
         },
         Mistake {
+            id: "a-few-off",
+            check: "inner-pid",
+            recognise: a_few_off,
+            explain: "a PID namespace gives out its numbers one after the other. Every process that \
+                      is born in it takes one, those that a shell starts on the way included.",
+            hint: "let as many more be born before it as are missing, or fewer if it is too far",
+        },
+        Mistake {
             id: "number-of-another-level",
             check: "inner-pid",
             recognise: number_of_another_level,
@@ -232,6 +240,11 @@ fn user_levels_below(facts: &Facts, process: &Process) -> usize {
     // The kernel nests 32 deep; a forged document may go round in a circle.
     let mut chain = std::iter::successors(own, parent).take(64);
     chain.position(|id| Some(&id) == observers).unwrap_or(0)
+}
+
+fn a_few_off(scene: &Scene) -> bool {
+    let wanted = number(scene.params());
+    scene.process().is_some_and(|process| process.inner_pid().abs_diff(wanted) <= 2)
 }
 
 fn number_of_another_level(scene: &Scene) -> bool {

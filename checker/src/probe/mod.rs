@@ -41,6 +41,8 @@ pub fn run(request: &Request) -> Observation {
 ///
 /// When the request cannot be read or the answer not written.
 pub fn child() -> io::Result<()> {
+    // A learner may see it in ps: not as `exe`, which is how it was started.
+    nix::sys::prctl::set_name(c"podlab")?;
     let request: Request = serde_json::from_reader(io::stdin().lock())?;
     let observation = look(&request).unwrap_or_else(nothing);
     serde_json::to_writer(io::stdout().lock(), &observation)?;

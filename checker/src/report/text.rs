@@ -62,7 +62,7 @@ fn check_lines(check: &CheckResult, style: Style) -> Vec<String> {
     match &check.result {
         CheckOutcome::Holds { saw } => lines.extend(field("saw", saw)),
         CheckOutcome::Blocked { by } => lines.extend(field("needs", by)),
-        CheckOutcome::CannotTell { why } => lines.extend(field("cannot tell", why)),
+        CheckOutcome::CannotTell { why } => lines.extend(field("cannot tell:", why)),
         CheckOutcome::Fails { saw, expected, mistake } => {
             lines.extend(field("saw", saw));
             lines.extend(field("expected", expected));

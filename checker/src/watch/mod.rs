@@ -130,10 +130,7 @@ impl<'s> Live<'s> {
             let told = self.changes.files();
             match terminal.wait(&told, self.experiments.done(), LOOK_EVERY, self.due)? {
                 Wake::Quit | Wake::Key(b'q' | CONTROL_C) => return Ok(Next::Quit),
-                Wake::Key(key) => {
-                    self.press(key, terminal)?;
-                    return Ok(Next::GoOn);
-                }
+                Wake::Key(key) => return self.press(key, terminal),
                 Wake::Resized => return Ok(Next::GoOn),
                 Wake::ExperimentDone if self.experiments.collect() => {
                     self.judge();
@@ -169,7 +166,9 @@ impl<'s> Live<'s> {
         self.change += 1;
         // The process named with --pid may have ended: what is left is judged without it.
         let evidence = self.session.gather(self.exercise, None)?;
-        self.evidence = Evidence { pid: self.pid, ..evidence };
+        // After podlab reset, what was noted when this screen was opened still counts.
+        let start = evidence.start.clone().or_else(|| self.evidence.start.take());
+        self.evidence = Evidence { pid: self.pid, start, ..evidence };
         self.judge();
         self.rested = Instant::now() + began.elapsed();
         Ok(())
@@ -190,6 +189,10 @@ impl<'s> Live<'s> {
         self.follow(&asked);
         self.tree = self.branches();
         self.is_recorded &= judgement == self.judgement;
+        if judgement.points != self.judgement.points {
+            // A remark is about what was.
+            self.notice.clear();
+        }
         self.judgement = judgement;
     }
 
@@ -223,18 +226,18 @@ impl<'s> Live<'s> {
         tree::branches(&facts, &subjects)
     }
 
-    fn press(&mut self, key: u8, terminal: &mut Terminal) -> Result<(), Error> {
+    fn press(&mut self, key: u8, terminal: &mut Terminal) -> Result<Next, Error> {
         match key {
             b'h' => self.notice = self.session.next_hint(self.exercise)?.trim_end().to_owned(),
-            b'c' => self.check_now(terminal)?,
+            b'c' => return self.check_now(terminal),
             b'n' => self.go_on()?,
             _ => self.notice.clear(),
         }
-        Ok(())
+        Ok(Next::GoOn)
     }
 
     /// The whole check, with what disturbs, as `podlab check` makes it.
-    fn check_now(&mut self, terminal: &mut Terminal) -> Result<(), Error> {
+    fn check_now(&mut self, terminal: &mut Terminal) -> Result<Next, Error> {
         "checking; what you made may be asked to end".clone_into(&mut self.notice);
         self.draw(terminal)?;
         let (judged, _) = self.session.check(self.exercise, self.pid, &mut |_| {})?;
@@ -246,10 +249,17 @@ impl<'s> Live<'s> {
         };
         self.judgement = judged;
         self.draw(terminal)?;
-        terminal.wait_for_key()?;
+        self.session.record(&self.judgement)?;
+        let wake = terminal.wait_for_key()?;
+        self.notice.clear();
         self.experiments.forget();
         self.note_change();
-        Ok(())
+        match wake {
+            Wake::Key(b'n') => self.go_on()?,
+            Wake::Key(key) if key != b'q' && key != CONTROL_C => {}
+            _ => return Ok(Next::Quit),
+        }
+        Ok(Next::GoOn)
     }
 
     fn go_on(&mut self) -> Result<(), Error> {

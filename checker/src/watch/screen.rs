@@ -58,20 +58,44 @@ fn draw_body(frame: &mut Frame, view: &View, area: Rect) {
     let [exercise, processes] = if area.width >= SIDE_BY_SIDE {
         Layout::horizontal([Constraint::Percentage(62), Constraint::Percentage(38)]).areas(area)
     } else {
-        Layout::vertical([Constraint::Percentage(75), Constraint::Percentage(25)]).areas(area)
+        let branches = u16::try_from(view.tree.len()).unwrap_or(u16::MAX);
+        Layout::vertical([Constraint::Min(3), Constraint::Length(branches.clamp(1, 4) + 2)])
+            .areas(area)
     };
     let block = Block::bordered().title(format!(" {} ", view.title));
-    let width = usize::from(block.inner(exercise).width).max(1);
-    frame.render_widget(Paragraph::new(exercise_lines(view, width)).block(block), exercise);
-    let block = Block::bordered().title(" what you started ");
+    let inner = block.inner(exercise);
+    let lines = fitting_lines(view, usize::from(inner.width).max(1), usize::from(inner.height));
+    let block = if lines.len() > usize::from(inner.height) {
+        block.title_bottom(" there is more: make the window larger, or podlab check ")
+    } else {
+        block
+    };
+    frame.render_widget(Paragraph::new(lines).block(block), exercise);
+    let block = Block::bordered().title(" what was started since ");
     frame.render_widget(Paragraph::new(tree_lines(view)).block(block), processes);
 }
 
-fn exercise_lines(view: &View, width: usize) -> Vec<Line<'static>> {
-    let mut lines = task_lines(view.task, width);
-    lines.push(Line::default());
+/// All lines; where that is too much, without what was seen of checks that hold or wait; where that
+/// is too much still, without the task.
+fn fitting_lines(view: &View, width: usize, height: usize) -> Vec<Line<'static>> {
+    let all = [(true, true), (true, false), (false, false)]
+        .map(|(has_task, has_all)| exercise_lines(view, width, has_task, has_all));
+    let [whole, brief, briefest] = all;
+    [whole, brief].into_iter().find(|lines| lines.len() <= height).unwrap_or(briefest)
+}
+
+fn exercise_lines(view: &View, width: usize, has_task: bool, has_all: bool) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    if has_task {
+        lines.extend(task_lines(view.task, width));
+        lines.push(Line::default());
+    }
     for check in &view.judgement.checks {
-        lines.extend(check_lines(check, view.style, width));
+        let details = check_lines(check, view, width);
+        let is_open =
+            matches!(check.result, CheckOutcome::Fails { .. } | CheckOutcome::CannotTell { .. });
+        let shown = if has_all || is_open { details.len() } else { 1 };
+        lines.extend(details.into_iter().take(shown));
     }
     lines.push(Line::default());
     let Judgement { points, points_possible, .. } = view.judgement;
@@ -93,7 +117,8 @@ fn task_lines(task: &str, width: usize) -> Vec<Line<'static>> {
     paragraphs.iter().flat_map(|text| fold(text, width, "", "")).map(Line::from).collect()
 }
 
-fn check_lines(check: &CheckResult, style: Style, width: usize) -> Vec<Line<'static>> {
+fn check_lines(check: &CheckResult, view: &View, width: usize) -> Vec<Line<'static>> {
+    let style = view.style;
     let (mark, color) = match &check.result {
         CheckOutcome::Holds { .. } => (style.mark("✔", "ok"), Color::Green),
         CheckOutcome::Fails { .. } => (style.mark("✘", "NO"), Color::Red),
@@ -110,7 +135,7 @@ fn check_lines(check: &CheckResult, style: Style, width: usize) -> Vec<Line<'sta
     let mut detail = |name: &str, text: &str| lines.extend(folded(name, dim, text, width));
     match &check.result {
         CheckOutcome::Holds { saw } => detail("saw", saw),
-        CheckOutcome::Blocked { by } => detail("needs", by),
+        CheckOutcome::Blocked { by } => detail("waits for:", claim_of(view.judgement, by)),
         CheckOutcome::CannotTell { why } => detail("cannot tell:", why),
         CheckOutcome::Fails { saw, expected, mistake: None } => {
             detail("saw", saw);
@@ -124,6 +149,10 @@ fn check_lines(check: &CheckResult, style: Style, width: usize) -> Vec<Line<'sta
         }
     }
     lines
+}
+
+fn claim_of<'j>(judged: &'j Judgement, id: &'j str) -> &'j str {
+    judged.checks.iter().find(|check| check.id == id).map_or(id, |check| &check.claim)
 }
 
 /// `text` after `name`, folded to the width, set in below the check that it belongs to.
@@ -144,9 +173,11 @@ fn tree_lines(view: &View) -> Vec<Line<'static>> {
         view.tree.iter().map(|branch| branch_line(branch, view.style)).collect();
     if lines.is_empty() {
         lines.push(Line::from("nothing yet: work in another terminal"));
-    } else {
+    }
+    if view.tree.iter().any(|branch| !branch.differs.is_empty()) {
         lines.push(Line::default());
-        lines.push(Line::from("named: namespaces not yours"));
+        lines.push(Line::from("after →, its PID inside; then the"));
+        lines.push(Line::from("namespaces that are not yours"));
     }
     lines
 }

@@ -1,5 +1,6 @@
 //! The terminal: raw mode and the alternate screen, given back whatever happens.
 
+use std::collections::VecDeque;
 use std::io::{IsTerminal, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use crate::error::Error;
 
 use super::screen::{self, View};
 
+const ESCAPE: u8 = 0x1b;
+
 /// The terminal while the live screen has it.
 pub(super) struct Terminal {
     inner: DefaultTerminal,
@@ -20,6 +23,8 @@ pub(super) struct Terminal {
     /// When to look next at what nobody tells.
     next_look: Instant,
     size: ratatui::layout::Size,
+    /// Keys that came in one go with another.
+    keys: VecDeque<u8>,
 }
 
 /// Why waiting ended.
@@ -56,7 +61,7 @@ impl Terminal {
         let signals = block_signals().map_err(|errno| failed(errno.into()))?;
         let inner = ratatui::try_init().map_err(failed)?;
         let size = inner.size().map_err(failed)?;
-        Ok(Terminal { inner, signals, next_look: Instant::now(), size })
+        Ok(Terminal { inner, signals, next_look: Instant::now(), size, keys: VecDeque::new() })
     }
 
     /// Draws.
@@ -82,6 +87,9 @@ impl Terminal {
         due: Option<Instant>,
     ) -> Result<Wake, Error> {
         loop {
+            if let Some(key) = self.keys.pop_front() {
+                return Ok(Wake::Key(key));
+            }
             let now = Instant::now();
             if due.is_some_and(|due| now >= due) {
                 return Ok(Wake::Due);
@@ -98,7 +106,7 @@ impl Terminal {
     }
 
     fn wait_once(
-        &self,
+        &mut self,
         told: &[BorrowedFd],
         experiment: &OwnedFd,
         timeout: Duration,
@@ -111,7 +119,7 @@ impl Terminal {
         wait_for(&mut files, Some(timeout))?;
         let ready = |at: usize| !files[at].revents().is_empty();
         Ok(match () {
-            () if ready(0) => read_key(),
+            () if ready(0) => self.read_keys(),
             () if ready(1) => Some(Wake::Quit),
             () if ready(2) => Some(Wake::ExperimentDone),
             () if (3..files.len()).any(ready) => Some(Wake::Told),
@@ -119,20 +127,39 @@ impl Terminal {
         })
     }
 
-    /// Waits for any key or signal.
+    /// Waits for a key or a signal.
     ///
     /// # Errors
     ///
     /// As poll(2).
-    pub(super) fn wait_for_key(&mut self) -> Result<(), Error> {
-        let input = stdin();
-        let mut files = [input.as_fd(), self.signals.as_fd()]
-            .map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN));
-        wait_for(&mut files, None)?;
-        if !files[0].revents().is_empty() {
-            read_key();
+    pub(super) fn wait_for_key(&mut self) -> Result<Wake, Error> {
+        loop {
+            if let Some(key) = self.keys.pop_front() {
+                return Ok(Wake::Key(key));
+            }
+            let input = stdin();
+            let mut files = [input.as_fd(), self.signals.as_fd()]
+                .map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN));
+            wait_for(&mut files, None)?;
+            let [typed, signalled] = files.map(|file| !file.revents().is_empty());
+            match () {
+                () if signalled => return Ok(Wake::Quit),
+                () if typed && self.read_keys().is_some() => return Ok(Wake::Quit),
+                () => {}
+            }
         }
-        Ok(())
+    }
+
+    /// Takes in what was typed. One byte is one key; a sequence that begins with escape, such as an
+    /// arrow, is none of ours. Says when there will be no more.
+    fn read_keys(&mut self) -> Option<Wake> {
+        let mut bytes = [0; 64];
+        match rustix::io::read(stdin(), &mut bytes) {
+            Ok(0) | Err(_) => return Some(Wake::Quit),
+            Ok(_) if bytes[0] == ESCAPE => {}
+            Ok(length) => self.keys.extend(&bytes[..length]),
+        }
+        None
     }
 
     fn was_resized(&mut self) -> bool {
@@ -159,15 +186,5 @@ fn wait_for(files: &mut [PollFd], timeout: Option<Duration>) -> Result<(), Error
     match poll(files, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(Error::new(format!("poll: {error}"))),
-    }
-}
-
-/// One byte is one key; the rest of a longer sequence, such as an arrow, is no key of ours.
-fn read_key() -> Option<Wake> {
-    let mut bytes = [0; 16];
-    match rustix::io::read(stdin(), &mut bytes) {
-        Ok(0) | Err(_) => Some(Wake::Quit),
-        Ok(1) => Some(Wake::Key(bytes[0])),
-        Ok(_) => None,
     }
 }
