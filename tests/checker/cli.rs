@@ -226,10 +226,8 @@ fn hints_come_one_by_one_and_stay_at_the_last() {
     }
     let last = hint();
     assert_eq!(last, hint());
-    assert!(last.starts_with(&format!(
-        "{0} of {0}",
-        podlab::exercises::by_id("fake-init").unwrap().hints.len()
-    )));
+    let count = podlab::exercises::by_id("fake-init").unwrap().hints.len();
+    assert!(last.starts_with(&format!("fake-init: {count} of {count}")), "{last}");
 }
 
 #[test]

@@ -150,14 +150,12 @@ impl Terminal {
         }
     }
 
-    /// Takes in what was typed. One byte is one key; a sequence that begins with escape, such as an
-    /// arrow, is none of ours. Says when there will be no more.
+    /// Takes in what was typed. Says when there will be no more.
     fn read_keys(&mut self) -> Option<Wake> {
         let mut bytes = [0; 64];
         match rustix::io::read(stdin(), &mut bytes) {
             Ok(0) | Err(_) => return Some(Wake::Quit),
-            Ok(_) if bytes[0] == ESCAPE => {}
-            Ok(length) => self.keys.extend(&bytes[..length]),
+            Ok(length) => self.keys.extend(keys(&bytes[..length])),
         }
         None
     }
@@ -174,6 +172,21 @@ impl Drop for Terminal {
     }
 }
 
+/// The keys among these bytes: one byte is one key. A sequence such as an arrow's, escape `[` and on
+/// to a letter, is none of ours.
+fn keys(bytes: &[u8]) -> Vec<u8> {
+    let mut keys = Vec::new();
+    let mut rest = bytes.iter().copied();
+    while let Some(byte) = rest.next() {
+        if byte != ESCAPE {
+            keys.push(byte);
+        } else if matches!(rest.next(), Some(b'[' | b'O')) {
+            rest.by_ref().find(u8::is_ascii_alphabetic);
+        }
+    }
+    keys
+}
+
 /// From now on these signals are read, not suffered, so that the terminal is given back first.
 fn block_signals() -> nix::Result<SignalFd> {
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
@@ -186,5 +199,17 @@ fn wait_for(files: &mut [PollFd], timeout: Option<Duration>) -> Result<(), Error
     match poll(files, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(Error::new(format!("poll: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keys;
+
+    #[test]
+    fn an_arrow_is_no_key_and_those_around_it_are() {
+        assert_eq!(keys(b"h\x1b[Aq"), b"hq");
+        assert_eq!(keys(b"\x1b[1;5Bn"), b"n");
+        assert_eq!(keys(b"\x1b"), b"");
     }
 }
