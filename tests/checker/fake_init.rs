@@ -359,6 +359,16 @@ fn a_handler_that_returns_does_not_end_it() {
 }
 
 #[test]
+fn a_stopped_init_is_told_that_it_is_stopped() {
+    needs!(Need::Root);
+    let learner = Podlab::new();
+    let init = Started::ready(&mut unshare(&learner, &UNSHARE, INIT));
+    let pid = nix::unistd::Pid::from_raw(init.below(&[1]));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("kill");
+    learner.check("fake-init", &[]).fails_by("reaps-orphans", "init-is-stopped");
+}
+
+#[test]
 fn what_may_not_be_looked_into_is_not_judged() {
     needs!(Need::Root);
     let (learner, root) = (Podlab::ordinary(), Podlab::new());

@@ -1,7 +1,7 @@
 //! *fake-init*: a process that is PID 1 in a PID namespace of its own (pid_namespaces(7)).
 
 use crate::exercise::{Check, Exercise, Facts, How, Mistake, Scene, Subject, Verdict};
-use crate::facts::{Kind, Observation, Orphan, Process, Request, Terminate};
+use crate::facts::{Kind, Observation, Orphan, Process, Request, State, Terminate};
 use crate::params::Params;
 
 use super::pid_view;
@@ -118,6 +118,13 @@ pub(super) const EXERCISE: Exercise = Exercise {
             recognise: pid_view::has_no_procfs,
             explain: "no procfs is mounted on /proc in there, so ps has nothing to read.",
             hint: "inside, mount one: mount -t proc proc /proc",
+        },
+        Mistake {
+            id: "init-is-stopped",
+            check: "reaps-orphans",
+            recognise: is_stopped,
+            explain: "PID 1 is stopped. It waits for no one until it goes on.",
+            hint: "let it go on: kill -CONT PID, from outside",
         },
         Mistake {
             id: "orphans-stay",
@@ -356,4 +363,8 @@ fn others_with_mark<'a>(scene: &Scene<'a>) -> impl Iterator<Item = &'a Process> 
     let wanted = mark(scene.params());
     let others = scene.snapshot().processes.iter();
     others.filter(move |other| other.mark.known() == Some(&wanted))
+}
+
+fn is_stopped(scene: &Scene) -> bool {
+    scene.process().is_some_and(|process| process.state == State::Stopped)
 }
