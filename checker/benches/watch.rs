@@ -6,6 +6,16 @@
 //! times: a new process, of which the kernel tells; a shell that changes its directory, of which it
 //! does not; and the end of a process. Then nothing is done for ten seconds, and the processor time
 //! that podlab took is read.
+//!
+//! On two cores, Linux 6.18, with nothing else at work (November 2026):
+//!
+//! ```text
+//!                                                median    worst
+//! a process is started (told by the kernel)        14.5     21.9
+//! a shell changes its directory (looked for)       20.1     71.6
+//! a process ends (told by the kernel)              13.3     17.3
+//! idle for 10 s: 0.41 percent of a core (0 processes were started on this machine)
+//! ```
 
 #[path = "../../tests/support/screen.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests")]

@@ -8,19 +8,19 @@
 //! and the median time of each, and the median over the rounds of how it compares with the bare calls
 //! and with lsns. On a busy machine the least times say most.
 //!
-//! On 22 November 2026, two cores, Linux 6.18, other work beside it, priority raised with nice(1):
+//! On 22 November 2026, two cores, Linux 6.18, with nothing else at work:
 //!
 //! ```text
 //!                                             least ms    median   of bare   of lsns
-//! bare calls: namespaces, cgroups, status        107.0     109.4      1.00      0.23
-//! observe, 1 thread: the same                    115.8     122.5      1.10      0.25
-//! bare calls: full record                        142.6     151.7      1.00      0.32
-//! observe, 1 thread: full record                 154.2     157.6      1.06      0.34
-//! observe, all cores: full record                 85.0      90.0      0.62      0.19
-//! snapshot, 1 thread: everything                 169.9     177.9      1.17      0.37
-//! snapshot, all cores: everything                 98.1      99.8      0.70      0.21
-//! lsns                                           450.2     466.3      3.12      1.00
-//! lsns with parents and owners                   444.2     471.3      3.18      1.00
+//! bare calls: namespaces, cgroups, status        102.4     115.7      1.00      0.25
+//! observe, 1 thread: the same                    111.8     116.9      1.05      0.26
+//! bare calls: full record                        138.2     142.3      1.00      0.32
+//! observe, 1 thread: full record                 148.6     152.6      1.07      0.34
+//! observe, all cores: full record                 81.1      90.2      0.61      0.19
+//! snapshot, 1 thread: everything                 161.6     165.4      1.16      0.37
+//! snapshot, all cores: everything                 91.8     105.0      0.69      0.22
+//! lsns                                           429.7     447.8      3.17      1.00
+//! lsns with parents and owners                   438.1     444.5      3.18      1.00
 //! ```
 
 use std::hint::black_box;
