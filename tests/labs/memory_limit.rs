@@ -263,7 +263,7 @@ fn output_that_cannot_be_written_is_an_error_of_one_line() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     needs!(Need::Root, Need::Memory);
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
     drop(reader);
     let output = lab(&[]).stdout(writer).output().expect("run");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

@@ -224,7 +224,7 @@ fn a_process_that_is_gone_or_a_zombie_is_named() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     needs!(Need::Root);
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
     drop(reader);
     let (mut lab, _folder) = lab(Who::Root);
     let output = lab.stdout(writer).output().expect("run");
