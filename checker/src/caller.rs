@@ -1,10 +1,12 @@
 //! Who called: under sudo(8) the user behind it, to whom progress belongs.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use nix::unistd::{Gid, Uid, User};
+use nix::unistd::{Gid, Uid};
 
 /// The user on whose behalf podlab works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ impl Caller {
         let number = |name| std::env::var(name).ok().and_then(|id| id.parse().ok());
         let uid = number("SUDO_UID").filter(|_| own.is_root()).map_or(own, Uid::from_raw);
         let through_sudo = uid != own;
-        let user = User::from_uid(uid).ok().flatten();
+        let user = Entry::of(uid);
         // A user whom the local files do not know must not be left with root's group.
         let unknown = || match through_sudo {
             true => Gid::from_raw(number("SUDO_GID").unwrap_or(NOBODY)),
@@ -42,21 +44,44 @@ impl Caller {
         }
     }
 
-    /// Where this user's state lies: `PODLAB_HOME`, or `podlab` in the XDG state folder, which is
-    /// `.local/state` in the home folder unless `XDG_STATE_HOME` says otherwise.
+    /// Where this user's state lies: `PODLAB_HOME`, or [`Caller::state_of_user`].
     pub fn state_folder(&self) -> Option<PathBuf> {
-        let variable = |name: &str| {
-            let value = std::env::var_os(name).map(PathBuf::from);
-            value.filter(|path| path.is_absolute())
-        };
         if let Some(home) = std::env::var_os("PODLAB_HOME").filter(|home| !home.is_empty()) {
             return std::path::absolute(home).ok();
         }
-        // Under sudo the variables may still be root's.
-        let own = (!self.through_sudo).then_some(());
-        let xdg = own.and_then(|()| variable("XDG_STATE_HOME"));
-        let home = own.and_then(|()| variable("HOME")).or_else(|| self.home.clone());
-        Some(xdg.or_else(|| Some(home?.join(".local/state")))?.join("podlab"))
+        self.state_of_user()
+    }
+
+    /// `podlab` in the XDG state folder, which is `.local/state` in the home folder unless
+    /// `XDG_STATE_HOME` says otherwise.
+    pub fn state_of_user(&self) -> Option<PathBuf> {
+        let xdg = self.variable("XDG_STATE_HOME");
+        Some(xdg.or_else(|| Some(self.home()?.join(".local/state")))?.join("podlab"))
+    }
+
+    /// The home folder.
+    pub fn home(&self) -> Option<PathBuf> {
+        self.variable("HOME").or_else(|| self.home.clone())
+    }
+
+    /// `podlab` in the folder for what lasts as long as the user is logged in (`XDG_RUNTIME_DIR`,
+    /// pam_systemd(8)), where there is one.
+    pub fn runtime_folder(&self) -> Option<PathBuf> {
+        let usual = PathBuf::from(format!("/run/user/{}", self.uid));
+        let folder = self.variable("XDG_RUNTIME_DIR").unwrap_or(usual);
+        let is_own = |status: fs::Metadata| status.is_dir() && status.uid() == self.uid.as_raw();
+        fs::metadata(&folder).is_ok_and(is_own).then(|| folder.join("podlab"))
+    }
+
+    /// The number of the user.
+    pub fn uid(&self) -> u32 {
+        self.uid.as_raw()
+    }
+
+    /// An absolute path in the environment; under sudo that may still be root's.
+    fn variable(&self, name: &str) -> Option<PathBuf> {
+        let value = std::env::var_os(name).filter(|_| !self.through_sudo).map(PathBuf::from);
+        value.filter(|path| path.is_absolute())
     }
 
     /// Does `work` with this user's rights to files: under sudo, a link that they planted leads us
@@ -75,6 +100,11 @@ impl Caller {
         command
     }
 
+    /// Whether root works for another user.
+    pub fn is_through_sudo(&self) -> bool {
+        self.through_sudo
+    }
+
     /// A command that runs as this user.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
@@ -85,6 +115,35 @@ impl Caller {
             }
         }
         command
+    }
+}
+
+/// What is known of a user (passwd(5)).
+struct Entry {
+    name: String,
+    gid: Gid,
+    dir: PathBuf,
+}
+
+impl Entry {
+    /// From the local file, else from wherever getent(1) looks. A static program cannot look there
+    /// itself: that needs the libraries of the machine's own C library.
+    fn of(uid: Uid) -> Option<Entry> {
+        let local = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        Entry::find(&local, uid).or_else(|| {
+            let answer = Command::new("getent").args(["passwd", &uid.to_string()]).output().ok()?;
+            Entry::find(&String::from_utf8_lossy(&answer.stdout), uid)
+        })
+    }
+
+    fn find(passwd: &str, uid: Uid) -> Option<Entry> {
+        passwd.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let [name, _, number, gid, _, dir, ..] = fields[..] else { return None };
+            let is_theirs = number.parse() == Ok(uid.as_raw());
+            let gid = Gid::from_raw(gid.parse().ok()?);
+            is_theirs.then(|| Entry { name: name.to_owned(), gid, dir: PathBuf::from(dir) })
+        })
     }
 }
 

@@ -21,6 +21,11 @@ impl Error {
         Error::new(format!("{}: {}", path.display(), lower(&error.to_string())))
     }
 
+    /// Its message and its hint.
+    pub fn parts(self) -> (String, Option<String>) {
+        (self.message, self.hint)
+    }
+
     /// The same error with advice.
     pub fn hint(self, hint: impl Into<String>) -> Error {
         Error { hint: Some(one_line(&hint.into())), ..self }

@@ -111,13 +111,14 @@ impl<'a> Facts<'a> {
     }
 
     /// The observer, and the probes and rooms that it starts, run the same program, or the one that
-    /// was there before podlab was built anew.
+    /// was there before podlab was built anew. Where podlab looks from another machine, the learner
+    /// has one of the same name besides.
     fn is_podlab(&self, process: &Process) -> bool {
         let own = self.snapshot.observer().and_then(|observer| observer.exe.known());
         process.id.pid == self.snapshot.observer
             || own.is_some_and(|own| {
                 process.exe.known().is_some_and(|exe| {
-                    (exe.dev, exe.ino) == (own.dev, own.ino) || exe.path == own.path
+                    (exe.dev, exe.ino) == (own.dev, own.ino) || exe.file_name() == own.file_name()
                 })
             })
     }

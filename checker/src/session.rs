@@ -3,20 +3,21 @@
 use crate::error::Error;
 use crate::exercise::{Exercise, Target};
 use crate::exercises;
-use crate::facts::{Evidence, Learner, OomBaseline, Request, Start};
+use crate::facts::{Evidence, Learner, Request, Start};
 use crate::judge::{self, Judgement, Outcome};
-use crate::observe::{self, Options};
+use crate::machine::Machine;
 use crate::params::Params;
-use crate::probe;
 use crate::progress::{Home, Progress};
 use crate::room::{self, Prepared};
 
-/// One learner, and where their progress is kept.
+/// One learner, where their progress is kept, and the machine that they work on.
 pub struct Session {
     /// Whose parameters.
     pub learner: Learner,
     /// Where progress is kept.
     pub home: Home,
+    /// The machine that is looked at.
+    pub machine: Machine,
 }
 
 impl Session {
@@ -30,7 +31,8 @@ impl Session {
         Ok(exercises::ALL.iter().find(|exercise| !state.of(exercise.id).done))
     }
 
-    /// Notes how things are before the learner begins, and prepares what the exercise needs.
+    /// Notes how things are before the learner begins, and prepares what the exercise needs, on this
+    /// machine.
     ///
     /// # Errors
     ///
@@ -38,14 +40,10 @@ impl Session {
     pub fn begin(&self, exercise: &'static Exercise) -> Result<Progress, Error> {
         let earlier = self.home.load()?.of(exercise.id);
         self.clear(&earlier)?;
-        let snapshot = observe::snapshot(&Options::default())?;
+        let snapshot = Machine::Here.snapshot()?;
         let prepared = self.prepare(exercise, &earlier)?;
-        let start = Start {
-            boot_id: snapshot.machine.boot_id,
-            ticks: snapshot.machine.ticks_since_boot,
-            oom_kills: OomBaseline::all(&snapshot.cgroups),
-            room: prepared.as_ref().map(|prepared| prepared.room().clone()),
-        };
+        let room = prepared.as_ref().map(|prepared| prepared.room().clone());
+        let start = Start { room, ..Start::at(&snapshot) };
         let progress = self.home.update(|state| {
             let progress = state.exercises.entry(exercise.id.to_owned()).or_default();
             progress.start = Some(start);
@@ -84,9 +82,21 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`gather`], or when progress cannot be read.
+    /// As [`gather`], or when what was noted at the start cannot be read.
     pub fn gather(&self, exercise: &Exercise, pid: Option<i32>) -> Result<Evidence, Error> {
-        gather(&self.learner, exercise, self.home.load()?.of(exercise.id).start, pid)
+        gather(&self.machine, &self.learner, exercise, self.start(exercise)?, pid)
+    }
+
+    /// What `podlab start` noted, on the machine that is looked at.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn start(&self, exercise: &Exercise) -> Result<Option<Start>, Error> {
+        match &self.machine {
+            Machine::Here => Ok(self.home.load()?.of(exercise.id).start),
+            Machine::There(remote) => remote.start(exercise.id),
+        }
     }
 
     /// Judges `exercise` with every experiment it asks for; `announce` hears of each before it is
@@ -102,11 +112,27 @@ impl Session {
         announce: &mut dyn FnMut(&Request),
     ) -> Result<(Judgement, Evidence), Error> {
         let mut evidence = self.gather(exercise, pid)?;
-        let judgement = judge::judge(exercise, &mut evidence, &mut |request| {
-            announce(request);
-            Some(probe::run(request))
-        });
+        let judgement = self.judge(exercise, &mut evidence, announce)?;
         Ok((judgement, evidence))
+    }
+
+    /// The same over what was gathered before.
+    ///
+    /// # Errors
+    ///
+    /// When the machine hangs up: then nothing is judged.
+    pub fn judge(
+        &self,
+        exercise: &'static Exercise,
+        evidence: &mut Evidence,
+        announce: &mut dyn FnMut(&Request),
+    ) -> Result<Judgement, Error> {
+        let mut cut = None;
+        let judgement = judge::judge(exercise, evidence, &mut |request| {
+            announce(request);
+            self.machine.experiment(request).map_err(|error| cut = Some(error)).ok()
+        });
+        cut.map_or(Ok(judgement), Err)
     }
 
     /// The task with this learner's parameters, and what was prepared for it.
@@ -116,7 +142,7 @@ impl Session {
     /// When progress cannot be read.
     pub fn task(&self, exercise: &'static Exercise) -> Result<String, Error> {
         let text = (exercise.task)(&Params::new(&self.learner, exercise.id));
-        let start = self.home.load()?.of(exercise.id).start;
+        let start = self.start(exercise)?;
         Ok(match (exercise.target, start.and_then(|start| start.room)) {
             (Some(Target::LockedRoom), Some(room)) => {
                 format!("{text}\n\n{}", room::describe(&room))
@@ -184,20 +210,22 @@ impl Session {
     }
 }
 
-/// Reads the machine for one exercise of one learner; no experiments yet.
+/// Reads a machine for one exercise of one learner; no experiments yet.
 ///
 /// # Errors
 ///
 /// When the machine cannot be read, or there is no process with this PID.
 pub fn gather(
+    machine: &Machine,
     learner: &Learner,
     exercise: &Exercise,
     start: Option<Start>,
     pid: Option<i32>,
 ) -> Result<Evidence, Error> {
-    let snapshot = observe::snapshot(&Options { mark: true, ..Options::default() })?;
+    let snapshot = machine.snapshot()?;
     if let Some(pid) = pid.filter(|pid| snapshot.process(*pid).is_none()) {
-        return Err(Error::new(format!("no process has PID {pid}"))
+        let place = machine.name().map(|name| format!(" on {name}")).unwrap_or_default();
+        return Err(Error::new(format!("no process has PID {pid}{place}"))
             .hint("ps shows those there are; a PID inside a namespace is not the one outside"));
     }
     Ok(Evidence {

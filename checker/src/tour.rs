@@ -16,6 +16,7 @@ use crate::exercise::Exercise;
 use crate::exercises;
 use crate::facts::{Learner, Start};
 use crate::judge;
+use crate::machine::Machine;
 use crate::observe::{self, Options};
 use crate::params::Params;
 use crate::probe;
@@ -91,11 +92,12 @@ impl Tour<'_> {
     fn attempt(&self, flags: &[&str], script: &str) -> Result<(), Error> {
         let start = self.note_start()?;
         let _init = self.start_init(flags, script)?;
-        let mut evidence = session::gather(self.learner, self.exercise, Some(start), None)?;
+        let mut evidence =
+            session::gather(&Machine::Here, self.learner, self.exercise, Some(start), None)?;
         let judged =
             judge::judge(self.exercise, &mut evidence, &mut |asked| Some(probe::run(asked)));
         println!("$ podlab check {}", self.exercise.id);
-        println!("{}", text::judgement(&judged, self.style));
+        println!("{}", text::judgement(&judged, None, self.style));
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use crate::report::style::Style;
 use crate::report::{Report, tap, text};
 use crate::session::Session;
 
-use super::{Done, Format, learner, lookup, print};
+use super::{Done, Format, On, learner, lookup, print};
 
 /// What `podlab check` takes.
 #[derive(clap::Args)]
@@ -34,6 +34,8 @@ pub(super) struct CheckArgs {
     /// Write all that the verdict rests on to this file; one exercise only
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) on: On,
 }
 
 /// An evidence file larger than this is not read.
@@ -57,7 +59,7 @@ pub(super) fn check(session: &Session, args: &CheckArgs, style: Style) -> Result
         }
         judged.push(judgement);
     }
-    finish(&Report::new(judged), args.format, style)
+    finish(&Report { on: session.machine.name(), ..Report::new(judged) }, args.format, style)
 }
 
 pub(super) fn judge_file(
@@ -94,7 +96,8 @@ fn announce(request: &Request) {
 fn finish(report: &Report, format: Format, style: Style) -> Result<Done, Error> {
     let rendered = match format {
         Format::Text => {
-            let parts = report.exercises.iter().map(|judged| text::judgement(judged, style));
+            let on = report.on.as_deref();
+            let parts = report.exercises.iter().map(|judged| text::judgement(judged, on, style));
             parts.collect::<Vec<_>>().join("\n")
         }
         Format::Json => serde_json::to_string_pretty(report).expect("a report is JSON") + "\n",

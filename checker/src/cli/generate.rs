@@ -6,16 +6,24 @@ use crate::caller::Caller;
 use crate::error::Error;
 use crate::facts::Learner;
 use crate::report::style::Style;
+use crate::session::Session;
 use crate::{book, doctor, tour};
 
 use super::{Done, lab, print};
 
-pub(super) fn doctor(caller: &Caller, style: Style) -> Result<Done, Error> {
-    let findings = doctor::examine(caller)?;
+pub(super) fn doctor(session: &Session, style: Style) -> Result<Done, Error> {
+    let findings = session.machine.findings(session.home.caller())?;
     print(&doctor::text(&findings, style))?;
     let is_serious =
         findings.iter().filter_map(|finding| finding.lack.as_ref()).any(|l| l.is_serious);
     Ok(if is_serious { Done::Fails } else { Done::Holds })
+}
+
+/// The findings for the user whom this process runs as, for the podlab that started it.
+pub(super) fn findings() -> Result<Done, Error> {
+    let findings = doctor::examine(&Caller::new())?;
+    print(&serde_json::to_string(&findings).expect("findings are JSON"))?;
+    Ok(Done::Holds)
 }
 
 pub(super) fn tour(learner: &Learner, caller: &Caller, style: Style) -> Result<Done, Error> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::caller::Caller;
+use crate::checkout::Checkout;
 use crate::error::Error;
 
 use super::Done;
@@ -36,7 +37,7 @@ pub(super) fn program(lab: &str, caller: &Caller) -> Result<PathBuf, Error> {
         std::env::current_exe().map_err(|error| Error::new(format!("podlab itself: {error}")))?;
     let folder = own.parent().unwrap_or(Path::new("/"));
     let program = folder.join(lab);
-    if let Some(checkout) = checkout(folder) {
+    if let Some(checkout) = Checkout::of(folder) {
         build(lab, &checkout, folder, program.is_file(), caller)?;
     }
     if program.is_file() {
@@ -46,22 +47,15 @@ pub(super) fn program(lab: &str, caller: &Caller) -> Result<PathBuf, Error> {
         .hint("run podlab from a checkout of the course, or install the labs beside it"))
 }
 
-/// The checkout that `folder`, which holds podlab, was built in.
-fn checkout(folder: &Path) -> Option<PathBuf> {
-    let holds_labs =
-        |root: &&Path| root.join("labs/src/bin").is_dir() && root.join("Cargo.toml").is_file();
-    folder.ancestors().find(holds_labs).map(Path::to_owned)
-}
-
 fn build(
     lab: &str,
-    checkout: &Path,
+    checkout: &Checkout,
     folder: &Path,
     is_built: bool,
     caller: &Caller,
 ) -> Result<(), Error> {
     let mut cargo = caller.command("cargo");
-    cargo.current_dir(checkout).args(["build", "--package", "podlab-labs", "--bin", lab]);
+    cargo.current_dir(&checkout.root).args(["build", "--package", "podlab-labs", "--bin", lab]);
     // The same profile and folder as podlab's own.
     if folder.ends_with("release") {
         cargo.arg("--release");

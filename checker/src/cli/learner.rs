@@ -7,17 +7,22 @@ use crate::error::Error;
 use crate::exercise::Exercise;
 use crate::exercises;
 use crate::facts::Learner;
+use crate::machine::Machine;
 use crate::report::style::Style;
 use crate::session::Session;
 use crate::watch;
 
 use super::{Common, Done, course, lookup, print};
 
-/// Whose parameters: as asked for, or those of the calling user.
-pub(super) fn name(common: &Common, caller: &Caller) -> Learner {
+/// Whose parameters: as asked for, or those of the calling user; on another machine, of the user there.
+pub(super) fn name(common: &Common, machine: &Machine, caller: &Caller) -> Learner {
+    let user = match machine {
+        Machine::Here => &caller.name,
+        Machine::There(remote) => remote.user(),
+    };
     Learner {
         seed: common.seed.clone(),
-        name: common.learner.clone().unwrap_or_else(|| caller.name.clone()),
+        name: common.learner.clone().unwrap_or_else(|| user.to_owned()),
     }
 }
 

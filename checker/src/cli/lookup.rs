@@ -5,6 +5,7 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 
 use crate::exercise::Exercise;
+use crate::remote::{self, Target};
 use crate::{course, exercises};
 
 /// Parses a name out of a closed set.
@@ -24,6 +25,9 @@ pub(super) const EXERCISE: NameOf = NameOf {
 /// The name of a lab.
 pub(super) const LAB: NameOf =
     NameOf { what: "lab", known: || course::labs().map(|lab| (lab.name, lab.shows)).collect() };
+
+/// Another machine.
+pub(super) const TARGET: Machines = Machines;
 
 /// The exercise with an id that [`EXERCISE`] let through.
 pub(super) fn exercise(id: &str) -> &'static Exercise {
@@ -60,5 +64,25 @@ impl TypedValueParser for NameOf {
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         let values = (self.known)().into_iter();
         Some(Box::new(values.map(|(name, about)| PossibleValue::new(name).help(about))))
+    }
+}
+
+/// Parses the name of another machine.
+#[derive(Clone)]
+pub(super) struct Machines;
+
+impl TypedValueParser for Machines {
+    type Value = Target;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Target, clap::Error> {
+        value.to_string_lossy().parse().map_err(|why: String| {
+            let message = format!("--on: {why}\ntip: it can be {}\n", remote::FORMS);
+            command.clone().error(ErrorKind::InvalidValue, message)
+        })
     }
 }

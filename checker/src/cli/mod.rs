@@ -18,10 +18,12 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::judge::Outcome;
+use crate::machine::Machine;
 use crate::progress::Home;
+use crate::remote::{self, Target};
 use crate::report::style::{Color, Style};
 use crate::session::Session;
-use crate::{probe, room};
+use crate::{doctor, probe, room};
 
 /// Reads the kernel and says what of an exercise holds, what does not, and why.
 #[derive(Parser)]
@@ -45,6 +47,14 @@ struct Common {
     /// What an instructor chose to draw the parameters from
     #[arg(long, global = true, env = "PODLAB_SEED", value_name = "SEED", default_value = "podlab")]
     seed: String,
+}
+
+/// Which machine is looked at.
+#[derive(clap::Args)]
+struct On {
+    /// Look at another machine: vagrant[:NAME], lima[:NAME], qemu[:NAME], ssh://[USER@]HOST[:PORT]
+    #[arg(long, value_name = "TARGET", value_parser = lookup::TARGET)]
+    on: Option<Target>,
 }
 
 #[derive(Subcommand)]
@@ -94,6 +104,8 @@ enum Command {
         /// Judge this process
         #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
         pid: Option<i32>,
+        #[command(flatten)]
+        on: On,
     },
     /// Judge again from recorded evidence
     Judge {
@@ -110,7 +122,10 @@ enum Command {
         exercise: Option<String>,
     },
     /// What this machine can and cannot do, and what to do about it
-    Doctor,
+    Doctor {
+        #[command(flatten)]
+        on: On,
+    },
     /// The book, built in and served on loopback
     Book {
         /// Port to serve on
@@ -132,6 +147,18 @@ enum Command {
     },
     /// The manual page, on standard output
     Man,
+}
+
+impl Command {
+    /// The machine that is named.
+    fn on(&self) -> Option<&Target> {
+        match self {
+            Command::Check(check::CheckArgs { on, .. })
+            | Command::Watch { on, .. }
+            | Command::Doctor { on } => on.on.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// For those who write the course.
@@ -179,13 +206,19 @@ const COULD_NOT: u8 = 2;
 
 /// Reads the command line, does what it says, and tells how it went.
 pub fn main() -> ExitCode {
-    // These two are podlab calling itself.
+    // These are podlab calling itself.
     let first = std::env::args_os().nth(1);
     if first.as_deref() == Some(probe::ARGUMENT.as_ref()) {
         return if probe::child().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     if first.as_deref() == Some(room::ARGUMENT.as_ref()) {
         return room::keeper();
+    }
+    if first.as_deref() == Some(remote::ARGUMENT.as_ref()) {
+        return remote::agent();
+    }
+    if first.as_deref() == Some(doctor::ARGUMENT.as_ref()) {
+        return finish(generate::findings());
     }
     match Cli::try_parse() {
         Ok(cli) => finish(run(cli)),
@@ -231,8 +264,9 @@ fn usage(error: &clap::Error) -> Error {
 fn run(cli: Cli) -> Result<Done, Error> {
     let style = Style::new(cli.common.color);
     let caller = Caller::new();
-    let session =
-        Session { learner: learner::name(&cli.common, &caller), home: Home::of(&caller)? };
+    let machine = Machine::on(cli.command.as_ref().and_then(Command::on), &caller)?;
+    let learner = learner::name(&cli.common, &machine, &caller);
+    let session = Session { learner, home: Home::of(&caller)?, machine };
     match cli.command {
         None => learner::next_or_list(&session, style),
         Some(Command::List { json }) => learner::list(&session, json, style),
@@ -241,12 +275,12 @@ fn run(cli: Cli) -> Result<Done, Error> {
         Some(Command::Start { exercise }) => learner::start(&session, exercise.as_deref()),
         Some(Command::Hint { exercise }) => learner::hint(&session, exercise.as_deref()),
         Some(Command::Check(args)) => check::check(&session, &args, style),
-        Some(Command::Watch { exercise, pid }) => {
+        Some(Command::Watch { exercise, pid, .. }) => {
             learner::watch(&session, exercise.as_deref(), pid, style)
         }
         Some(Command::Judge { file, format }) => check::judge_file(&file, &caller, format, style),
         Some(Command::Reset { exercise }) => learner::reset(&session, exercise.as_deref()),
-        Some(Command::Doctor) => generate::doctor(&caller, style),
+        Some(Command::Doctor { .. }) => generate::doctor(&session, style),
         Some(Command::Book { port, build }) => generate::book(port, build.as_deref(), &caller),
         Some(Command::Tour) => generate::tour(&session.learner, &caller, style),
         Some(Command::Author(Author::Check)) => author::check(),

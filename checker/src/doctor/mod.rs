@@ -6,16 +6,21 @@ mod engines;
 mod kernel;
 mod privileges;
 
+use std::borrow::Cow;
+use std::process::Stdio;
+
+use serde::{Deserialize, Serialize};
+
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::report::style::{Style, Tone};
 use crate::report::{fold, printable};
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What it is about.
-    pub subject: &'static str,
+    pub subject: Cow<'static, str>,
     /// What was seen.
     pub saw: String,
     /// What is missing of it.
@@ -23,7 +28,7 @@ pub struct Finding {
 }
 
 /// Something missing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lack {
     /// What one cannot do without it.
     pub costs: String,
@@ -35,7 +40,7 @@ pub struct Lack {
 
 impl Finding {
     fn fine(subject: &'static str, saw: impl Into<String>) -> Finding {
-        Finding { subject, saw: saw.into(), lack: None }
+        Finding { subject: subject.into(), saw: saw.into(), lack: None }
     }
 
     fn poorer(
@@ -45,7 +50,7 @@ impl Finding {
         fix: impl Into<String>,
     ) -> Finding {
         let lack = Lack { costs: costs.into(), fix: fix.into(), is_serious: false };
-        Finding { subject, saw: saw.into(), lack: Some(lack) }
+        Finding { subject: subject.into(), saw: saw.into(), lack: Some(lack) }
     }
 
     fn serious(self) -> Finding {
@@ -67,6 +72,30 @@ pub fn examine(caller: &Caller) -> Result<Vec<Finding>, Error> {
     Ok(findings)
 }
 
+/// The hidden argument with which podlab starts itself as a doctor for another user.
+pub const ARGUMENT: &str = "__doctor";
+
+/// Looks at everything as the caller would without sudo(8), with their groups and without privileges.
+///
+/// # Errors
+///
+/// As [`examine`].
+pub fn examine_as(caller: &Caller) -> Result<Vec<Finding>, Error> {
+    if !caller.is_through_sudo() {
+        return examine(caller);
+    }
+    let failed = |why: String| Error::new(format!("doctor: {why}"));
+    let mut command = caller.command("/proc/self/exe");
+    command.arg(ARGUMENT).stdin(Stdio::null());
+    for variable in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND"] {
+        command.env_remove(variable);
+    }
+    let output = command.output().map_err(|error| failed(error.to_string()))?;
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        failed(String::from_utf8_lossy(&output.stderr).trim_start_matches("podlab: ").to_owned())
+    })
+}
+
 /// The findings, as people read them.
 pub fn text(findings: &[Finding], style: Style) -> String {
     findings.iter().flat_map(|finding| lines(finding, style)).collect()
@@ -79,7 +108,7 @@ fn lines(finding: &Finding, style: Style) -> Vec<String> {
         Some(_) => (Tone::Dim, style.mark("·", "--")),
     };
     let mark = style.paint(tone, mark);
-    let head = format!("{mark} {:<18} ", finding.subject);
+    let head = format!("{mark} {:<18} ", printable(&finding.subject));
     let mut lines = vec![format!("{head}{}\n", printable(&finding.saw))];
     if let Some(lack) = &finding.lack {
         lines.extend(folded("   without it: ", &lack.costs));

@@ -183,7 +183,7 @@ fn lineage(snapshot: &Snapshot, process: &Process) -> Vec<i32> {
 }
 
 fn runs(process: &Process, name: &str) -> bool {
-    process.exe.known().is_some_and(|exe| exe.path.rsplit('/').next() == Some(name))
+    process.exe.known().is_some_and(|exe| exe.file_name() == name)
 }
 
 fn ask(scene: &Scene) -> Option<Request> {

@@ -361,8 +361,6 @@ fn two_containers(scene: &Scene) -> bool {
 }
 
 fn copied_program(scene: &Scene) -> bool {
-    let name = |process: &Process| {
-        process.exe.known().and_then(|exe| exe.path.rsplit('/').next()).map(str::to_owned)
-    };
+    let name = |process: &Process| process.exe.known().map(|exe| exe.file_name().to_owned());
     pair(scene).is_some_and(|(one, other)| name(one).is_some() && name(one) == name(other))
 }

@@ -28,6 +28,18 @@ pub struct Start {
     pub room: Option<Room>,
 }
 
+impl Start {
+    /// How things are at the moment of a snapshot.
+    pub fn at(snapshot: &Snapshot) -> Start {
+        Start {
+            boot_id: snapshot.machine.boot_id.clone(),
+            ticks: snapshot.machine.ticks_since_boot,
+            oom_kills: OomBaseline::all(&snapshot.cgroups),
+            room: None,
+        }
+    }
+}
+
 /// A counter as it was before the learner began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OomBaseline {

@@ -16,6 +16,9 @@ pub struct Report {
     pub schema: String,
     /// The version of podlab that judged.
     pub podlab: String,
+    /// The machine that was looked at, as `--on` named it; absent where podlab looked at its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
     /// What was judged.
     pub exercises: Vec<Judgement>,
 }
@@ -29,6 +32,7 @@ impl Report {
         Report {
             schema: Report::SCHEMA.to_owned(),
             podlab: env!("CARGO_PKG_VERSION").to_owned(),
+            on: None,
             exercises,
         }
     }

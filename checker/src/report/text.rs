@@ -8,11 +8,13 @@ use super::{fold, printable};
 /// Columns of a line.
 const WIDTH: usize = 78;
 
-/// One exercise, as a learner reads it.
-pub fn judgement(judged: &Judgement, style: Style) -> String {
+/// One exercise, as a learner reads it; `on` is the machine that was looked at, where it is another.
+pub fn judgement(judged: &Judgement, on: Option<&str>, style: Style) -> String {
     let mut lines = vec![headline(judged, style)];
-    if let Some(subject) = &judged.subject {
-        lines.push(format!("judged: {}", printable(subject)));
+    let place = on.map(|on| format!("on {on}"));
+    let subject: Vec<String> = judged.subject.iter().cloned().chain(place).collect();
+    if !subject.is_empty() {
+        lines.push(format!("judged: {}", printable(&subject.join(" "))));
     }
     lines.push(String::new());
     for check in &judged.checks {

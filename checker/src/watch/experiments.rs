@@ -7,10 +7,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::facts::{Observation, Observed, Request, Snapshot};
-use crate::probe;
+use crate::machine::Machine;
 
 /// What has been asked of the kernel, what it answered, and what is still being tried.
 pub(super) struct Experiments {
+    machine: Machine,
     known: Vec<Known>,
     running: Vec<Request>,
     sender: Sender<Known>,
@@ -25,15 +26,16 @@ struct Known {
 }
 
 impl Experiments {
-    /// None yet.
+    /// None yet on this machine.
     ///
     /// # Errors
     ///
     /// As eventfd(2).
-    pub(super) fn new() -> std::io::Result<Experiments> {
+    pub(super) fn new(machine: &Machine) -> std::io::Result<Experiments> {
         let (sender, receiver) = channel();
         let done = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        Ok(Experiments { known: Vec::new(), running: Vec::new(), sender, receiver, done })
+        let (machine, known, running) = (machine.clone(), Vec::new(), Vec::new());
+        Ok(Experiments { machine, known, running, sender, receiver, done })
     }
 
     /// Readable when one has ended.
@@ -84,8 +86,10 @@ impl Experiments {
 
     fn try_it(&self, request: Request, circumstances: String) {
         let (sender, done) = (self.sender.clone(), Arc::clone(&self.done));
+        let machine = self.machine.clone();
         std::thread::spawn(move || {
-            let observation = probe::run(&request);
+            // The screen hears by itself that the machine has hung up.
+            let Ok(observation) = machine.experiment(&request) else { return };
             let observed = Observed { request, observation };
             // The screen may have been left meanwhile.
             let _ = sender.send(Known { observed, circumstances });

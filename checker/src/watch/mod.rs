@@ -3,6 +3,7 @@
 mod changes;
 mod connector;
 mod experiments;
+mod following;
 mod screen;
 mod terminal;
 mod tree;
@@ -12,20 +13,23 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::exercise::{Exercise, Facts, Subject};
 use crate::exercises;
-use crate::facts::{Evidence, Request};
+use crate::facts::{Evidence, Request, Start};
 use crate::judge::{self, Judgement, Outcome};
+use crate::machine::Machine;
 use crate::params::Params;
 use crate::report::style::Style;
 use crate::session::Session;
 
-use changes::Changes;
 use experiments::Experiments;
+use following::Following;
 use screen::View;
 use terminal::{Terminal, Wake};
 use tree::Branch;
 
+pub(crate) use changes::Changes;
+
 /// How often to look at what the kernel does not tell: often enough for a verdict within 100 ms.
-const LOOK_EVERY: Duration = Duration::from_millis(60);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(60);
 
 /// How long to wait for what belongs to a change: a fork is followed by an exec.
 const SETTLING: Duration = Duration::from_millis(4);
@@ -80,7 +84,7 @@ struct Live<'s> {
     judgement: Judgement,
     tree: Vec<Branch>,
     notice: String,
-    changes: Changes,
+    changes: Following,
     experiments: Experiments,
     /// Counts the changes seen, so that experiments know what is out of date.
     change: u64,
@@ -99,8 +103,7 @@ impl<'s> Live<'s> {
         pid: Option<i32>,
         style: Style,
     ) -> Result<Live<'s>, Error> {
-        begin_once(session, exercise)?;
-        let mut evidence = session.gather(exercise, pid)?;
+        let mut evidence = begin_once(session, exercise, pid)?;
         let judgement = judge::judge(exercise, &mut evidence, &mut judge::recorded_only);
         let failed = |error: std::io::Error| Error::new(format!("eventfd: {error}"));
         let mut live = Live {
@@ -113,14 +116,14 @@ impl<'s> Live<'s> {
             judgement,
             tree: Vec::new(),
             notice: String::new(),
-            changes: Changes::new()?,
-            experiments: Experiments::new().map_err(failed)?,
+            changes: Following::new(&session.machine)?,
+            experiments: Experiments::new(&session.machine).map_err(failed)?,
             change: 0,
             rested: Instant::now(),
             due: None,
             is_recorded: false,
         };
-        live.judge();
+        live.judge()?;
         Ok(live)
     }
 
@@ -133,13 +136,13 @@ impl<'s> Live<'s> {
                 Wake::Key(key) => return self.press(key, terminal),
                 Wake::Resized => return Ok(Next::GoOn),
                 Wake::ExperimentDone if self.experiments.collect() => {
-                    self.judge();
+                    self.judge()?;
                     return Ok(Next::GoOn);
                 }
                 Wake::ExperimentDone => {}
-                Wake::Told if self.changes.drain() => self.note_change(),
+                Wake::Told if self.changes.drain()? => self.note_change(),
                 Wake::Told => {}
-                Wake::TimeToLook if self.look() => self.note_change(),
+                Wake::TimeToLook if self.look()? => self.note_change(),
                 Wake::TimeToLook => {}
                 Wake::Due => {
                     self.read_again()?;
@@ -154,7 +157,7 @@ impl<'s> Live<'s> {
         self.due.get_or_insert(soonest);
     }
 
-    fn look(&mut self) -> bool {
+    fn look(&mut self) -> Result<bool, Error> {
         let params = Params::new(&self.evidence.learner, self.exercise.id);
         self.changes.look(&facts(&self.evidence, &params))
     }
@@ -166,16 +169,20 @@ impl<'s> Live<'s> {
         self.change += 1;
         // The process named with --pid may have ended: what is left is judged without it.
         let evidence = self.session.gather(self.exercise, None)?;
-        // After podlab reset, what was noted when this screen was opened still counts.
-        let start = evidence.start.clone().or_else(|| self.evidence.start.take());
-        self.evidence = Evidence { pid: self.pid, start, ..evidence };
-        self.judge();
+        self.evidence = Evidence { pid: self.pid, start: self.start_for(&evidence), ..evidence };
+        self.judge()?;
         self.rested = Instant::now() + began.elapsed();
         Ok(())
     }
 
+    /// After podlab reset, and where podlab start was never called, what was noted when this screen was
+    /// opened counts.
+    fn start_for(&self, evidence: &Evidence) -> Option<Start> {
+        evidence.start.clone().or_else(|| self.evidence.start.clone())
+    }
+
     /// Judges over what was read and what experiments have shown; starts those that are missing.
-    fn judge(&mut self) {
+    fn judge(&mut self) -> Result<(), Error> {
         let mut asked = Vec::new();
         self.evidence.observations.clear();
         let experiments = &self.experiments;
@@ -186,7 +193,7 @@ impl<'s> Live<'s> {
             });
         asked.retain(|request| !request.disturbs());
         self.experiments.refresh(&asked, &self.evidence.snapshot, self.change);
-        self.follow(&asked);
+        self.follow(&asked)?;
         self.tree = self.branches();
         self.is_recorded &= judgement == self.judgement;
         if judgement.points != self.judgement.points {
@@ -194,6 +201,7 @@ impl<'s> Live<'s> {
             self.notice.clear();
         }
         self.judgement = judgement;
+        Ok(())
     }
 
     fn record(&mut self) -> Result<(), Error> {
@@ -204,15 +212,16 @@ impl<'s> Live<'s> {
     }
 
     /// Has the kernel tell of changes to the files that the verdicts rest on.
-    fn follow(&mut self, asked: &[Request]) {
+    fn follow(&mut self, asked: &[Request]) -> Result<(), Error> {
         let experiments = &self.experiments;
         let folders = asked.iter().filter_map(|request| {
-            changes::folders_behind(request, experiments.answer(request).as_ref())
+            following::folders_behind(request, experiments.answer(request).as_ref())
         });
-        self.changes.watch_folders(folders);
+        self.changes.watch_folders(folders)?;
         if self.exercise.reads_cgroups {
-            self.changes.watch_folders(changes::memory_groups(&self.evidence.snapshot));
+            self.changes.watch_folders(following::memory_groups(&self.evidence.snapshot))?;
         }
+        Ok(())
     }
 
     fn branches(&self) -> Vec<Branch> {
@@ -240,7 +249,9 @@ impl<'s> Live<'s> {
     fn check_now(&mut self, terminal: &mut Terminal) -> Result<Next, Error> {
         "checking; what you made may be asked to end".clone_into(&mut self.notice);
         self.draw(terminal)?;
-        let (judged, _) = self.session.check(self.exercise, self.pid, &mut |_| {})?;
+        let evidence = self.session.gather(self.exercise, self.pid)?;
+        let mut evidence = Evidence { start: self.start_for(&evidence), ..evidence };
+        let judged = self.session.judge(self.exercise, &mut evidence, &mut |_| {})?;
         self.notice = match judged.outcome {
             Outcome::Holds => {
                 "checked: everything holds. n goes on to the next exercise".to_owned()
@@ -281,6 +292,14 @@ impl<'s> Live<'s> {
         })
     }
 
+    /// Who looks, and where.
+    fn whose(&self) -> String {
+        match &self.session.machine {
+            Machine::Here => self.session.home.caller().name.clone(),
+            Machine::There(remote) => format!("{} on {}", remote.user(), remote.target()),
+        }
+    }
+
     fn status(&self) -> Result<String, Error> {
         let state = self.session.home.load()?;
         let done = exercises::ALL.iter().filter(|exercise| state.of(exercise.id).done).count();
@@ -288,7 +307,7 @@ impl<'s> Live<'s> {
             "{done} of {} done | cgroup {} | {} | {}",
             exercises::ALL.len(),
             self.evidence.snapshot.cgroups.mode,
-            self.session.home.caller().name,
+            self.whose(),
             if self.changes.are_told() { "process events" } else { "polling" },
         ))
     }
@@ -305,12 +324,26 @@ fn facts<'a>(evidence: &'a Evidence, params: &'a Params) -> Facts<'a> {
     }
 }
 
-/// Notes how things are, unless that was done on this boot already.
-fn begin_once(session: &Session, exercise: &'static Exercise) -> Result<(), Error> {
-    let start = session.home.load()?.of(exercise.id).start;
-    let machine = crate::observe::machine(&crate::observe::Options::default())?;
-    if start.is_none_or(|start| start.boot_id != machine.boot_id) {
-        session.begin(exercise)?;
+/// Reads the machine; notes how things are, unless that was done on this boot already. On another
+/// machine nothing is noted or prepared: that is podlab's to do there.
+fn begin_once(
+    session: &Session,
+    exercise: &'static Exercise,
+    pid: Option<i32>,
+) -> Result<Evidence, Error> {
+    let has_begun = |evidence: &Evidence| {
+        let boot_id = &evidence.snapshot.machine.boot_id;
+        evidence.start.as_ref().is_some_and(|start| start.boot_id == *boot_id)
+    };
+    let evidence = session.gather(exercise, pid)?;
+    match &session.machine {
+        _ if has_begun(&evidence) => Ok(evidence),
+        Machine::Here => {
+            session.begin(exercise)?;
+            session.gather(exercise, pid)
+        }
+        Machine::There(_) => {
+            Ok(Evidence { start: Some(Start::at(&evidence.snapshot)), ..evidence })
+        }
     }
-    Ok(())
 }

@@ -1,0 +1,143 @@
+//! A machine looked at from outside, over SSH. The agent that podlab sends there only reads; whatever
+//! is judged is judged here.
+
+mod agent;
+mod client;
+mod command;
+mod details;
+mod faults;
+mod following;
+mod install;
+mod lines;
+mod program;
+mod protocol;
+mod ssh;
+mod target;
+mod watcher;
+
+pub use agent::{ARGUMENT, agent};
+pub use following::Following;
+pub use target::{Address, DEFAULT_NAME, FORMS, Target};
+
+use crate::caller::Caller;
+use crate::doctor::Finding;
+use crate::error::Error;
+use crate::facts::{Observation, Request, Snapshot, Start};
+
+use client::{Begun, Client};
+use program::Program;
+use protocol::{Answer, Question};
+use ssh::Connection;
+
+/// A machine with an agent of ours that answers.
+pub struct Remote {
+    target: Target,
+    client: Client,
+}
+
+impl Remote {
+    /// Connects to a machine and starts an agent there, sending its program first where that is not
+    /// there yet.
+    ///
+    /// # Errors
+    ///
+    /// One line on what is in the way.
+    pub fn connect(target: &Target, caller: &Caller) -> Result<Remote, Error> {
+        let connection = Connection::open(target, caller)?;
+        let client = match begin(&connection, target, caller)? {
+            Some(client) => client,
+            // What was a good connection once may be that of a machine that is gone.
+            None if connection.is_old => {
+                connection.close();
+                let connection = Connection::open(target, caller)?;
+                begin(&connection, target, caller)?.ok_or_else(|| faults::cut(target))?
+            }
+            None => return Err(faults::cut(target)),
+        };
+        Ok(Remote { target: target.clone(), client })
+    }
+
+    /// Which machine it is.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The user who logged in, whose work is looked at.
+    pub fn user(&self) -> &str {
+        &self.client.user
+    }
+
+    /// The machine as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or hangs up.
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        match self.client.ask(Question::Snapshot)? {
+            Answer::Snapshot(snapshot) => Ok(*snapshot),
+            _ => Err(self.client.confused()),
+        }
+    }
+
+    /// What `podlab start` noted there.
+    ///
+    /// # Errors
+    ///
+    /// When the user's state cannot be read there, or the machine hangs up.
+    pub fn start(&self, exercise: &str) -> Result<Option<Start>, Error> {
+        match self.client.ask(Question::Start(exercise.to_owned()))? {
+            Answer::Start(start) => Ok(*start),
+            _ => Err(self.client.confused()),
+        }
+    }
+
+    /// Makes an experiment there.
+    ///
+    /// # Errors
+    ///
+    /// When the machine hangs up. What stands in the way of the experiment itself is an observation.
+    pub fn experiment(&self, request: &Request) -> Result<Observation, Error> {
+        match self.client.ask(Question::Experiment(request.clone()))? {
+            Answer::Observation(observation) => Ok(*observation),
+            _ => Err(self.client.confused()),
+        }
+    }
+
+    /// What `podlab doctor` finds there.
+    ///
+    /// # Errors
+    ///
+    /// When the machine cannot be read, or hangs up.
+    pub fn findings(&self) -> Result<Vec<Finding>, Error> {
+        match self.client.ask(Question::Findings)? {
+            Answer::Findings(findings) => Ok(findings),
+            _ => Err(self.client.confused()),
+        }
+    }
+}
+
+/// Starts an agent; nothing where the connection is no good.
+fn begin(
+    connection: &Connection,
+    target: &Target,
+    caller: &Caller,
+) -> Result<Option<Client>, Error> {
+    let mut machine = program::OWN.to_owned();
+    let mut program = Program::for_machine(&machine, caller)?;
+    // At most: it is of another type, it is sent, it begins.
+    for _ in 0..3 {
+        match Client::begin(connection, &program.digest, target)? {
+            Begun::Client(client) => return Ok(Some(client)),
+            Begun::HungUp => return Ok(None),
+            Begun::Missing(there) if there == machine => {
+                install::send(connection, &program, target)?;
+            }
+            Begun::Missing(there) => {
+                program = Program::for_machine(&there, caller)?;
+                machine = there;
+            }
+        }
+    }
+    Err(Error::new(format!("{target}: podlab is taken away there as soon as it has come"))
+        .hint("something there clears /run"))
+}
