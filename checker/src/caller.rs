@@ -105,6 +105,18 @@ impl Caller {
         self.through_sudo
     }
 
+    /// Has `setpriv` (setpriv(1)) run a command as this user, with all groups that they are in: those
+    /// that allow them `/dev/kvm`, libvirt or Docker, which [`Caller::command`] leaves away.
+    pub fn become_by(&self, setpriv: &mut Command) {
+        if !self.through_sudo {
+            return;
+        }
+        setpriv.arg("--init-groups").arg(format!("--reuid={}", self.uid));
+        setpriv.arg(format!("--regid={}", self.gid));
+        setpriv.env("USER", &self.name).env("LOGNAME", &self.name);
+        setpriv.envs(self.home.as_ref().map(|home| ("HOME", home))).env_remove("XDG_STATE_HOME");
+    }
+
     /// A command that runs as this user.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);

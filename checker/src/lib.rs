@@ -25,4 +25,5 @@ pub mod report;
 pub mod room;
 pub mod session;
 pub mod tour;
+pub mod vm;
 pub mod watch;

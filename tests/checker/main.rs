@@ -24,4 +24,5 @@ mod room;
 mod three_deep;
 mod tour;
 mod two_lives;
+mod vm_command;
 mod watch;

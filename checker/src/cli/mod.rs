@@ -7,6 +7,7 @@ mod generate;
 mod lab;
 mod learner;
 mod lookup;
+mod vm;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -137,6 +138,9 @@ enum Command {
     },
     /// Two minutes, hands off: a lab, then an exercise done wrong and done right
     Tour,
+    /// A virtual machine for the course: the same Linux on any laptop
+    #[command(subcommand)]
+    Vm(vm::Vm),
     /// For those who write the course
     #[command(subcommand)]
     Author(Author),
@@ -283,6 +287,7 @@ fn run(cli: Cli) -> Result<Done, Error> {
         Some(Command::Doctor { .. }) => generate::doctor(&session, style),
         Some(Command::Book { port, build }) => generate::book(port, build.as_deref(), &caller),
         Some(Command::Tour) => generate::tour(&session.learner, &caller, style),
+        Some(Command::Vm(command)) => vm::run(&command, &cli.common, &caller),
         Some(Command::Author(Author::Check)) => author::check(),
         Some(Command::Completions { shell }) => generate::completions(shell, Cli::command()),
         Some(Command::Man) => generate::man(Cli::command()),

@@ -1,11 +1,8 @@
 //! How to reach a machine: from the tool that runs it, in the form of an OpenSSH configuration.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-
-use tempfile::NamedTempFile;
 
 use crate::caller::Caller;
 use crate::checkout::Checkout;
@@ -32,7 +29,7 @@ enum Config {
     /// A tool's file.
     File(PathBuf),
     /// What a tool printed.
-    Printed(NamedTempFile),
+    Printed(String),
 }
 
 impl Details {
@@ -65,7 +62,7 @@ impl Details {
                     Error::new(format!("{target}: vagrant ssh-config names no host"))
                         .hint(target.how_to_start())
                 })?;
-                Ok(of(Config::Printed(kept(&printed, caller)?), host))
+                Ok(of(Config::Printed(printed), host))
             }
         }
     }
@@ -77,8 +74,8 @@ impl Details {
             Config::File(file) => {
                 ssh.arg("-F").arg(file);
             }
-            Config::Printed(file) => {
-                ssh.arg("-F").arg(file.path());
+            Config::Printed(config) => {
+                ssh.args(["-F", "none"]).args(first_block(config).flat_map(|line| ["-o", line]));
             }
         }
         if let Some(user) = &self.user {
@@ -117,7 +114,7 @@ fn existing(file: Option<PathBuf>, target: &Target, caller: &Caller) -> Result<C
 }
 
 /// Where the Vagrantfile is: as Vagrant itself looks for it, else in the checkout.
-fn vagrant_folder() -> Option<PathBuf> {
+pub fn vagrant_folder() -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os("VAGRANT_CWD").filter(|folder| !folder.is_empty()) {
         return Some(PathBuf::from(folder));
     }
@@ -154,19 +151,25 @@ fn first_host(config: &str) -> Option<String> {
     (!host.starts_with('-') && host.chars().all(is_plain)).then(|| host.to_owned())
 }
 
-/// The configuration in a file for the caller's OpenSSH, gone when that has connected.
-fn kept(config: &str, caller: &Caller) -> Result<NamedTempFile, Error> {
-    let write = || -> std::io::Result<NamedTempFile> {
-        let mut file = NamedTempFile::new()?;
-        file.write_all(config.as_bytes())?;
-        Ok(file)
-    };
-    caller.with_rights(write).map_err(|error| Error::file(Path::new("a temporary file"), error))
+/// What a configuration says of its first host.
+fn first_block(config: &str) -> impl Iterator<Item = &str> {
+    let lines = config.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .skip_while(|line| !line.starts_with("Host "))
+        .skip(1)
+        .take_while(|line| !line.starts_with("Host "))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::first_host;
+    use super::{first_block, first_host};
+
+    #[test]
+    fn what_a_tool_printed_becomes_options_up_to_the_next_host() {
+        let config = "Host default\n  Port 2222\n\n  IdentityFile \"/a b\"\nHost b\n  Port 3\n";
+        let options: Vec<_> = first_block(config).collect();
+        assert_eq!(options, ["Port 2222", "IdentityFile \"/a b\""]);
+    }
 
     #[test]
     fn the_alias_is_the_first_host_and_never_an_option() {

@@ -16,8 +16,11 @@ mod target;
 mod watcher;
 
 pub use agent::{ARGUMENT, agent};
+pub use details::vagrant_folder;
 pub use following::Following;
-pub use target::{Address, DEFAULT_NAME, FORMS, Target};
+pub use target::{Address, DEFAULT_NAME, FORMS, Target, machine_name};
+
+use std::process::Command;
 
 use crate::caller::Caller;
 use crate::doctor::Finding;
@@ -25,6 +28,7 @@ use crate::error::Error;
 use crate::facts::{Observation, Request, Snapshot, Start};
 
 use client::{Begun, Client};
+use details::Details;
 use program::Program;
 use protocol::{Answer, Question};
 use ssh::Connection;
@@ -114,6 +118,25 @@ impl Remote {
             _ => Err(self.client.confused()),
         }
     }
+}
+
+/// `ssh` that logs in to a machine and passes on whose parameters are asked for. What is to be run there
+/// may be added; without it there is a shell.
+///
+/// # Errors
+///
+/// When there is no such machine.
+pub fn login(target: &Target, caller: &Caller) -> Result<Command, Error> {
+    let details = Details::ask(target, caller)?;
+    let mut ssh = caller.command("ssh");
+    details.add_to(&mut ssh);
+    ssh.args(["-oSendEnv=PODLAB_LEARNER PODLAB_SEED", "--", &details.host]);
+    Ok(ssh)
+}
+
+/// Ends the shared connection to a machine, where there is one.
+pub fn hang_up(target: &Target, caller: &Caller) {
+    Connection::end(target, caller);
 }
 
 /// Starts an agent; nothing where the connection is no good.

@@ -83,6 +83,17 @@ impl Connection {
         let _ = command::run(self.ssh().args(SESSION).args(["-O", "exit", "--", HOST]), LOGIN);
     }
 
+    /// Ends the connection to a machine, if there is one.
+    pub(super) fn end(target: &Target, caller: &Caller) {
+        let Ok(folder) = private_folder(caller) else { return };
+        let socket = folder.join(socket_name(target, caller));
+        let (target, caller) = (target.clone(), caller.clone());
+        let connection = Connection { target, caller, socket, is_old: true };
+        if connection.is_alive() {
+            connection.close();
+        }
+    }
+
     /// Starts a session: `script` is run by the user's login shell there.
     ///
     /// # Errors

@@ -87,7 +87,7 @@ impl FromStr for Target {
             return address.strip_suffix('/').unwrap_or(address).parse().map(Target::Ssh);
         }
         let (kind, name) = match text.split_once(':') {
-            Some((kind, name)) => (kind, Some(named(name)?)),
+            Some((kind, name)) => (kind, Some(machine_name(name)?)),
             None => (text, None),
         };
         match kind {
@@ -97,6 +97,15 @@ impl FromStr for Target {
             _ => Err(format!("'{text}' is no machine that podlab knows how to reach")),
         }
     }
+}
+
+/// What a machine may be called: a word that is neither an option nor anything to a shell or a path.
+///
+/// # Errors
+///
+/// When it may not.
+pub fn machine_name(name: &str) -> Result<String, String> {
+    word(name, "machine")
 }
 
 impl FromStr for Address {
@@ -121,10 +130,6 @@ impl FromStr for Address {
         });
         Ok(Address { user, host, port: port.transpose()? })
     }
-}
-
-fn named(name: &str) -> Result<String, String> {
-    word(name, "machine")
 }
 
 /// A word that is neither an option nor anything to a shell, a configuration file or a path.

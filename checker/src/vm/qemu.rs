@@ -1,0 +1,74 @@
+//! Plain QEMU, by `vm/qemu`, with the image of `vm/image/build`.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::error::Error;
+use crate::remote::Target;
+
+use super::{Backend, Condition, Host, Obstacle, Plan, Step, accel};
+
+pub(super) const BACKEND: Backend = Backend {
+    name: "qemu",
+    program: "qemu-system-x86_64",
+    install: "sudo apt install qemu-system-x86 qemu-utils",
+    obstacle,
+    condition,
+    up,
+    down,
+    target: |name| Target::Qemu(Some(name)),
+};
+
+/// An image is made by root alone; root has it made by `podlab vm up`.
+fn obstacle(host: &Host) -> Option<Obstacle> {
+    let build = host.vm().ok()?.join("image/build");
+    if nix::unistd::geteuid().is_root() || has_image(host) {
+        return None;
+    }
+    Some(Obstacle {
+        what: "no image yet".to_owned(),
+        hint: format!("sudo {} makes one, in a few minutes", build.display()),
+    })
+}
+
+fn has_image(host: &Host) -> bool {
+    host.image().is_some_and(|folder| folder.join("disk.qcow2").is_file())
+}
+
+fn condition(host: &Host, name: &str) -> Result<Condition, Error> {
+    let mut status = vm_qemu(host)?;
+    let output = status.args(["status", name]).output();
+    let output = output.map_err(|error| Error::file(Path::new("vm/qemu"), error))?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let how = printed.trim().strip_prefix(name).and_then(|rest| rest.strip_prefix(": "));
+    match how {
+        Some("none") => Ok(Condition::None),
+        Some("stopped") => Ok(Condition::Stopped),
+        Some(how) if how.starts_with("up") => Ok(Condition::Up(how.to_owned())),
+        Some(how) => Ok(Condition::Half(how.to_owned())),
+        None => Err(Step::error_of(&String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+fn up(host: &Host, name: &str) -> Result<Plan, Error> {
+    let mut steps = Vec::new();
+    if !has_image(host) {
+        let mut build = Command::new(host.vm()?.join("image/build"));
+        build.args(host.image());
+        steps.push(Step::new("building the image", build));
+    }
+    let mut up = vm_qemu(host)?;
+    up.args(["up", name]);
+    steps.push(Step::new("booting", up));
+    Ok(Plan { steps, accel: Some(accel(host)?) })
+}
+
+fn down(host: &Host, name: &str) -> Result<Step, Error> {
+    let mut down = vm_qemu(host)?;
+    down.args(["down", name]);
+    Ok(Step::new("ending", down))
+}
+
+fn vm_qemu(host: &Host) -> Result<Command, Error> {
+    Ok(host.command(host.vm()?.join("qemu")))
+}
