@@ -16,6 +16,8 @@ usage="provision.sh [--profile course|node] [--user NAME] [--binaries DIR | --so
 
 # The compiler that --source builds with. rustup verifies what it downloads by the hashes of its manifest.
 toolchain=1.95.0
+target=$(uname --machine)-unknown-linux-gnu
+cache=/var/cache/podlab
 
 packages=(
     # What the book, the labs and their tests run.
@@ -84,12 +86,12 @@ fail() {
     exit 1
 }
 
-# try WHAT COMMAND...: quietly; where it fails, what it said and one line that names it.
+# try WHAT COMMAND...: quietly; where it fails, the end of what it said and one line that names it.
 try() {
     local said status=0
     said=$("${@:2}" 2>&1 </dev/null) || status=$?
     ((status == 0)) && return
-    printf '%s\n' "$said" >&2
+    tail --lines 10 <<<"$said" >&2
     fail "$1: $2 failed with status $status"
 }
 
@@ -129,7 +131,7 @@ install_packages() {
     echo "installing ${#missing[@]} packages"
     [[ -n $(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -mtime -1 2>/dev/null) ]] ||
         try "reading Debian's package lists" apt-get --quiet update
-    try "installing ${missing[*]}" env DEBIAN_FRONTEND=noninteractive \
+    DEBIAN_FRONTEND=noninteractive try "installing ${missing[*]}" \
         apt-get --quiet --yes --no-install-recommends install "${missing[@]}"
 }
 
@@ -167,7 +169,10 @@ put() {
 
 # podlab and the labs, in the PATH.
 commands() {
-    [[ -z $source ]] || build
+    [[ -z $source ]] || {
+        build
+        binaries=$cache/target/$target/release
+    }
     if [[ -z $binaries ]]; then
         [[ -x /usr/local/bin/podlab ]] ||
             fail "no podlab yet, and neither --binaries nor --source says where from" "$usage"
@@ -184,25 +189,21 @@ commands() {
     done
 }
 
-# build: from the checkout, in a folder of its own; binaries is where they are. Cargo does nothing where
-# nothing changed.
-build() {
+# build: from the checkout, in a folder of its own. Cargo does nothing where nothing changed.
+build() (
     ((release >= 13)) || fail "Debian $release has no rustup to build with: --binaries must say where podlab is"
     install_packages rustup
-    local target
-    target=$(uname --machine)-unknown-linux-gnu
-    export RUSTUP_HOME=/var/cache/podlab/rustup CARGO_HOME=/var/cache/podlab/cargo
-    export CARGO_TARGET_DIR=/var/cache/podlab/target RUSTUP_TOOLCHAIN=$toolchain
-    mkdir -p /var/cache/podlab
+    export RUSTUP_HOME=$cache/rustup CARGO_HOME=$cache/cargo CARGO_TARGET_DIR=$cache/target
+    export RUSTUP_TOOLCHAIN=$toolchain
     [[ $(rustup toolchain list) == *"$toolchain-"* ]] || {
         echo "installing Rust $toolchain"
         try "installing Rust $toolchain" \
             rustup toolchain install "$toolchain" --profile minimal --no-self-update
     }
-    try "building podlab and the labs in $source" env --chdir "$source" cargo build --release --locked \
+    cd "$source"
+    try "building podlab and the labs in $source" cargo build --release --locked \
         --target "$target" --config "target.$target.rustflags=[\"-C\",\"target-feature=+crt-static\"]"
-    binaries=$CARGO_TARGET_DIR/$target/release
-}
+)
 
 configuration() {
     put /etc/systemd/system/user@.service.d/podlab.conf <<'END'
