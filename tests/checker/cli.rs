@@ -174,13 +174,13 @@ fn under_sudo_state_belongs_to_the_calling_user_who_cannot_lead_root_astray() {
     let sudo = |args: &[&str]| {
         let mut command = Podlab::new().command(args);
         command.env("PODLAB_HOME", podlab.folder().join("state"));
-        command.env("SUDO_UID", crate::support::user::ORDINARY.to_string());
+        command.env("SUDO_UID", crate::support::user::ordinary().to_string());
         command.output().unwrap()
     };
     let output = sudo(&["hint", "fake-init"]);
     assert!(output.status.success(), "{}", said(&output));
     let state = podlab.folder().join("state/state.json");
-    assert_eq!(state.metadata().unwrap().uid(), crate::support::user::ORDINARY);
+    assert_eq!(state.metadata().unwrap().uid(), crate::support::user::ordinary());
     // The user puts a link to a file of root's in its place.
     fs::remove_file(&state).unwrap();
     symlink("/etc/shadow", &state).unwrap();
@@ -192,7 +192,7 @@ fn under_sudo_nothing_is_read_written_or_owned_with_the_rights_of_root() {
     needs!(Need::Root);
     use std::os::unix::fs::MetadataExt;
     let (podlab, roots) = (Podlab::ordinary(), tempfile::tempdir().unwrap());
-    let user = crate::support::user::ORDINARY;
+    let user = crate::support::user::ordinary();
     let sudo = |args: &[&str]| {
         let mut command = Podlab::new().command(args);
         command.env("PODLAB_HOME", podlab.folder().join("state"));

@@ -10,7 +10,7 @@ use crate::means::{self, Container, Started, sh};
 use crate::needs;
 use crate::support::footprint::Mark;
 use crate::support::need::Need;
-use crate::support::user::{ORDINARY, as_ordinary};
+use crate::support::user::{as_ordinary, ordinary};
 
 /// A shell that does all that is asked of PID 1.
 const INIT: &str = "trap 'exit 0' TERM; echo ready; while :; do sleep 1 & wait; done";
@@ -49,7 +49,7 @@ fn a_shell_with_a_trap_under_unshare_holds() {
 #[test]
 fn a_shell_in_a_user_namespace_of_an_ordinary_user_holds() {
     needs!(Need::Userns);
-    let learner = Podlab::ordinary();
+    let learner = Podlab::ordinary().judged_from_outside();
     let options = [&["--user", "--map-root-user"], &UNSHARE[..]].concat();
     let _init = Started::ready(as_ordinary(&mut unshare(&learner, &options, INIT)));
     learner.check("fake-init", &[]).holds();
@@ -178,7 +178,7 @@ fn a_shell_that_bwrap_made_pid_1_holds() {
 #[test]
 fn an_ordinary_users_bwrap_holds() {
     needs!(Need::Userns, Need::Program("bwrap"));
-    let learner = Podlab::ordinary();
+    let learner = Podlab::ordinary().judged_from_outside();
     let _init = Started::ready(as_ordinary(&mut bwrap(&learner, &["--as-pid-1"], INIT)));
     learner.check("fake-init", &[]).holds();
 }
@@ -382,7 +382,8 @@ fn what_may_not_be_looked_into_is_not_judged() {
 fn a_namespace_that_may_not_be_joined_is_not_judged() {
     needs!(Need::Root, Need::Program("setpriv"));
     let learner = Podlab::ordinary();
-    let (user, group) = (format!("--reuid={ORDINARY}"), format!("--regid={ORDINARY}"));
+    let id = ordinary();
+    let (user, group) = (format!("--reuid={id}"), format!("--regid={id}"));
     let options = [&UNSHARE[..], &["setpriv", &user, &group, "--clear-groups"]].concat();
     let _init = Started::ready(&mut unshare(&learner, &options, INIT));
     let checked = learner.check("fake-init", &[]);

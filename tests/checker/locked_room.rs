@@ -10,7 +10,7 @@ use crate::means::{self, Started, compile_c, python};
 use crate::needs;
 use crate::room::{ALL_KINDS, Begun, Words};
 use crate::support::need::{Need, met};
-use crate::support::user::ORDINARY;
+use crate::support::user::ordinary;
 
 const EXERCISE: &str = "locked-room";
 const CHECKS: [&str; 3] = ["file-word", "network-word", "host-word"];
@@ -274,7 +274,7 @@ fn an_answer_that_may_not_be_read_cannot_be_judged() {
     fs::create_dir(&to).expect("a folder");
     fs::copy(from.join("state.json"), to.join("state.json")).expect("copy the state");
     for path in [to.clone(), to.join("state.json")] {
-        std::os::unix::fs::chown(path, Some(ORDINARY), Some(ORDINARY)).expect("chown");
+        std::os::unix::fs::chown(path, Some(ordinary()), Some(ordinary())).expect("chown");
     }
     other.check(EXERCISE, &[]).cannot_tell(&CHECKS);
 }

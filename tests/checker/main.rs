@@ -7,6 +7,9 @@ mod check;
 #[allow(dead_code, unreachable_pub, reason = "what the tests of several exercises share")]
 mod means;
 mod observe;
+#[path = "../support/outside.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the virtual machine's tests")]
+mod outside;
 #[path = "../support/screen.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with a benchmark")]
 mod screen;

@@ -8,39 +8,40 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::means;
+use crate::support::memory;
 use crate::support::running::until;
 
 /// A cgroup; what is in it and below ends, and the group goes, when this is dropped.
 pub(crate) struct Group {
     path: PathBuf,
-    root: PathBuf,
     pub(crate) version: u8,
 }
 
-/// Where the memory controller is, and its version.
-fn root() -> Option<(PathBuf, u8)> {
-    let first = PathBuf::from("/sys/fs/cgroup/memory");
-    if first.join("memory.limit_in_bytes").exists() {
-        return Some((first, 1));
+/// Where the hierarchy with the memory controller is mounted, and its version.
+fn hierarchy() -> Option<(PathBuf, u8)> {
+    if memory::is_v1() {
+        return Some((PathBuf::from("/sys/fs/cgroup/memory"), 1));
     }
-    let has_memory = |root: &PathBuf| {
-        fs::read_to_string(root.join("cgroup.subtree_control"))
-            .is_ok_and(|names| names.split_whitespace().any(|name| name == "memory"))
-    };
     let mut second = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(PathBuf::from).into_iter();
-    second.find(has_memory).map(|root| (root, 2))
+    second.find(|root| memory::gives_memory(root)).map(|root| (root, 2))
 }
 
-/// The version that has the memory controller, if its groups may be made here.
-pub(crate) fn version() -> Option<u8> {
+/// Below what groups are made: the root of the hierarchy, or what was delegated to this user.
+fn root() -> PathBuf {
     let is_root = nix::unistd::geteuid().is_root();
-    root().filter(|_| is_root).map(|(_, version)| version)
+    let root = if is_root { hierarchy().map(|(root, _)| root) } else { memory::nearest() };
+    root.expect("Need::MemoryGroup")
+}
+
+/// The version that has the memory controller.
+fn version() -> u8 {
+    hierarchy().expect("Need::MemoryGroup").1
 }
 
 /// One test at a time, in all test processes of this machine: learners of one name have one limit, and
 /// the checker would find the other's group.
 pub(crate) fn alone() -> File {
-    let lock = File::open(root().expect("a memory controller").0).expect("its folder");
+    let lock = File::open(root()).expect("its folder");
     flock(&lock, FlockOperation::LockExclusive).expect("flock");
     lock
 }
@@ -50,10 +51,9 @@ impl Group {
     pub(crate) fn new() -> Group {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (root, version) = root().expect("a memory controller");
-        let path = root.join(format!("podlab-test-oom-{}-{n}", std::process::id()));
+        let path = root().join(format!("podlab-test-oom-{}-{n}", std::process::id()));
         fs::create_dir(&path).expect("make a cgroup");
-        Group { path, root, version }
+        Group { path, version: version() }
     }
 
     /// A new group below this one, which is given the memory controller.
@@ -63,7 +63,7 @@ impl Group {
         }
         let path = self.path.join(name);
         fs::create_dir(&path).expect("make a cgroup");
-        Group { path, root: self.root.clone(), version: self.version }
+        Group { path, version: self.version }
     }
 
     /// Sets the memory limit, as the kernel's files take it.
@@ -101,7 +101,8 @@ impl Group {
 
     /// Whether the kernel log has a kill for this group's limit. It leaves some out when there are many.
     pub(crate) fn is_in_log(&self) -> bool {
-        let name = self.path.strip_prefix(&self.root).expect("below the root").display();
+        let (hierarchy, _) = hierarchy().expect("it has this group");
+        let name = self.path.strip_prefix(hierarchy).expect("below the root").display();
         let dmesg = Command::new("dmesg").output().expect("dmesg").stdout;
         String::from_utf8_lossy(&dmesg).contains(&format!("oom_memcg=/{name},"))
     }

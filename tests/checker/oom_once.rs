@@ -12,7 +12,7 @@ use rustix::event::{Timespec, poll};
 
 use crate::check::{Checked, Podlab};
 use crate::means::{Container, Started, compile_c, python, sh};
-use crate::memory_group::{Group, alone, version};
+use crate::memory_group::{Group, alone};
 use crate::needs;
 use crate::support::need::{Need, met};
 use crate::support::running::until;
@@ -55,19 +55,9 @@ impl Learner {
     }
 }
 
-/// Returns from the test where no memory group can be made: neither version is asked for by itself.
-macro_rules! needs_memory {
-    () => {
-        match version() {
-            Some(1) => needs!(Need::Root, Need::Cgroup1),
-            _ => needs!(Need::Root, Need::Cgroup2),
-        }
-    };
-}
-
 #[test]
 fn a_shell_lets_one_be_killed_and_one_live() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::new();
     let group = learner.group();
     let _members = Started::ready(&mut group.sh(ONE_IS_KILLED));
@@ -76,7 +66,7 @@ fn a_shell_lets_one_be_killed_and_one_live() {
 
 #[test]
 fn the_lab_memory_limit_does_it_too() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     if !met(&Podlab::lab_needs("memory-limit")) {
         return;
     }
@@ -108,8 +98,7 @@ sys.stdin.read()
 
 #[test]
 fn a_python_program_survives_its_child() {
-    needs_memory!();
-    needs!(Need::Program("python3"));
+    needs!(Need::MemoryGroup, Need::Program("python3"));
     let learner = Learner::new();
     let group = learner.group();
     let _members = Started::ready(python(PYTHON).arg(group.path()));
@@ -146,8 +135,7 @@ int main(int argc, char **argv)
 
 #[test]
 fn a_c_program_survives_its_child() {
-    needs_memory!();
-    needs!(Need::Program("gcc"));
+    needs!(Need::MemoryGroup, Need::Program("gcc"));
     let learner = Learner::new();
     let group = learner.group();
     let program = compile_c(C, learner.podlab.folder(), "eat");
@@ -157,8 +145,7 @@ fn a_c_program_survives_its_child() {
 
 #[test]
 fn a_container_survives_what_is_killed_in_it() {
-    needs_memory!();
-    needs!(Need::Docker);
+    needs!(Need::MemoryGroup, Need::Docker);
     let learner = Learner::new();
     let limit = format!("{}m", learner.mib);
     let script = "(x=x; while :; do x=$x$x; done); echo killed; sleep 600";
@@ -170,7 +157,7 @@ fn a_container_survives_what_is_killed_in_it() {
 
 #[test]
 fn both_may_be_in_groups_below() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::new();
     let group = learner.group();
     let (one, other) = (group.below("one"), group.below("other"));
@@ -182,7 +169,7 @@ fn both_may_be_in_groups_below() {
 
 #[test]
 fn without_a_group_nothing_holds() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::new();
     let checked = learner.check();
     checked.fails_only("limit");
@@ -191,7 +178,7 @@ fn without_a_group_nothing_holds() {
 
 #[test]
 fn another_limit_is_not_the_limit() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::new();
     let group = Group::new();
     group.limit(&((learner.mib + 1) * MIB).to_string());
@@ -201,7 +188,7 @@ fn another_limit_is_not_the_limit() {
 
 #[test]
 fn the_same_number_of_another_unit_is_recognised() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::new();
     let group = Group::new();
     for unit in ["000000", "", "K", "000", "G"] {
@@ -212,7 +199,7 @@ fn the_same_number_of_another_unit_is_recognised() {
 
 #[test]
 fn a_limit_without_anyone_in_the_group_is_recognised() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::new();
     let _group = learner.group();
     // The process that was meant stays where it was.
@@ -230,8 +217,7 @@ sys.stdin.read()
 
 #[test]
 fn memory_that_was_charged_elsewhere_is_recognised() {
-    needs_memory!();
-    needs!(Need::Program("python3"));
+    needs!(Need::MemoryGroup, Need::Program("python3"));
     let learner = Learner::new();
     let group = learner.group();
     let bytes = (2 * learner.mib * MIB).to_string();
@@ -249,8 +235,7 @@ sys.stdin.read()
 
 #[test]
 fn memory_that_was_promised_but_not_used_is_recognised() {
-    needs_memory!();
-    needs!(Need::Program("python3"));
+    needs!(Need::MemoryGroup, Need::Program("python3"));
     let learner = Learner::new();
     let group = learner.group();
     let _members = Started::ready(python(ASKS_WITHOUT_USING).arg(group.path()));
@@ -259,7 +244,7 @@ fn memory_that_was_promised_but_not_used_is_recognised() {
 
 #[test]
 fn cache_that_was_taken_back_is_recognised() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::new();
     let group = learner.group();
     // Not in /tmp, which may be in memory itself.
@@ -275,7 +260,7 @@ fn cache_that_was_taken_back_is_recognised() {
 
 #[test]
 fn a_kill_before_the_start_does_not_count() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::new();
     let group = learner.group();
     let _members = Started::ready(&mut group.sh(ONE_IS_KILLED));
@@ -287,7 +272,7 @@ fn a_kill_before_the_start_does_not_count() {
 
 #[test]
 fn a_kill_that_left_nobody_is_recognised() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::new();
     let group = learner.group();
     assert!(!group.sh("exec tail /dev/zero").status().expect("sh").success());
@@ -308,7 +293,7 @@ fn killed_and_logged(make: impl Fn() -> Group) -> Group {
 
 #[test]
 fn who_came_after_the_kill_has_not_survived_it() {
-    needs_memory!();
+    needs!(Need::MemoryGroup, Need::KernelLog);
     let learner = Learner::new();
     let group = killed_and_logged(|| learner.group());
     wait_out_the_logs_drift();
@@ -318,7 +303,7 @@ fn who_came_after_the_kill_has_not_survived_it() {
 
 #[test]
 fn who_was_elsewhere_at_the_kill_has_not_survived_it() {
-    needs_memory!();
+    needs!(Need::MemoryGroup, Need::KernelLog);
     let learner = Learner::new();
     let elsewhere = Started::ready(&mut sh("echo ready; cat"));
     let group = killed_and_logged(|| learner.group());
@@ -337,7 +322,7 @@ fn wait_out_the_logs_drift() {
 
 #[test]
 fn a_kill_for_the_limit_of_a_group_below_is_recognised() {
-    needs_memory!();
+    needs!(Need::MemoryGroup, Need::KernelLog);
     let learner = Learner::new();
     let group = learner.group();
     let number = std::cell::Cell::new(0);
@@ -367,7 +352,7 @@ fn killing_that_is_switched_off_is_recognised() {
 
 #[test]
 fn a_threshold_is_not_a_limit() {
-    needs!(Need::Root, Need::Cgroup2);
+    needs!(Need::MemoryGroup, Need::Cgroup2);
     let learner = Learner::new();
     let group = Group::new();
     group.write("memory.high", &(learner.mib * MIB).to_string());
@@ -376,7 +361,7 @@ fn a_threshold_is_not_a_limit() {
 
 #[test]
 fn a_group_that_goes_as_one_has_no_survivor() {
-    needs!(Need::Root, Need::Cgroup2);
+    needs!(Need::MemoryGroup, Need::Cgroup2);
     let learner = Learner::new();
     let group = learner.group();
     group.write("memory.oom.group", "1");
@@ -386,7 +371,7 @@ fn a_group_that_goes_as_one_has_no_survivor() {
 
 #[test]
 fn of_several_groups_the_one_that_holds_is_judged() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::new();
     let (_empty, group, _another) = (learner.group(), learner.group(), learner.group());
     let _members = Started::ready(&mut group.sh(ONE_IS_KILLED));
@@ -395,7 +380,7 @@ fn of_several_groups_the_one_that_holds_is_judged() {
 
 #[test]
 fn where_the_kernel_log_may_not_be_read_it_is_judged_without_and_says_so() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::of(Podlab::ordinary());
     let group = learner.group();
     let _members = Started::ready(&mut group.sh(ONE_IS_KILLED));
@@ -410,7 +395,7 @@ fn where_the_kernel_log_may_not_be_read_it_is_judged_without_and_says_so() {
 
 #[test]
 fn files_that_may_not_be_read_cost_nothing() {
-    needs_memory!();
+    needs!(Need::MemoryGroup);
     let learner = Learner::of(Podlab::ordinary());
     let group = learner.group();
     let _members = Started::ready(&mut group.sh(ONE_IS_KILLED));

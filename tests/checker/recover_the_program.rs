@@ -206,7 +206,7 @@ fn it_holds_within_the_lab() {
 
 #[test]
 fn it_holds_for_an_ordinary_user() {
-    let podlab = Podlab::ordinary();
+    let podlab = Podlab::ordinary().judged_from_outside();
     let program = user::copy_of(Path::new("/bin/sh"), podlab.folder());
     let mut command = Command::new(&program);
     let process = Started::ready(user::as_ordinary(command.args(["-c", LIFE])));

@@ -35,7 +35,7 @@ impl Begun {
 
     /// By a user without privileges.
     pub(crate) fn ordinary() -> Begun {
-        Begun::of(Podlab::ordinary(), true)
+        Begun::of(Podlab::ordinary().judged_from_outside(), true)
     }
 
     fn of(podlab: Podlab, is_ordinary: bool) -> Begun {

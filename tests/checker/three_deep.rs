@@ -65,7 +65,7 @@ fn a_shell_under_three_unshares_holds() {
 #[test]
 fn an_ordinary_users_three_unshares_hold() {
     needs!(Need::Userns);
-    let learner = ordinary_with(25);
+    let learner = ordinary_with(25).judged_from_outside();
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user"]);
     let inner = nested(3, &["--mount-proc"], &count_to(25));

@@ -158,7 +158,7 @@ fn two_lives_hold_in_one_container() {
 
 #[test]
 fn two_lives_hold_for_an_ordinary_user() {
-    let learner = Learner::of(Podlab::ordinary());
+    let learner = Learner::of(Podlab::ordinary().judged_from_outside());
     let script = r#"(cd "$1" && exec sh -c "$life") & (cd "$2" && exec sh -c "$life") & :"#;
     let _lives = two_ready(user::as_ordinary(&mut learner.shell(script)));
     learner.check().holds();

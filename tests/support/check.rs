@@ -10,6 +10,7 @@ use podlab::params::Params;
 use podlab::report::Report;
 use tempfile::TempDir;
 
+use crate::outside::{Answer, Outside, Request, Said};
 use crate::support::need::Need;
 use crate::support::user;
 
@@ -18,6 +19,8 @@ pub struct Podlab {
     home: TempDir,
     program: PathBuf,
     is_ordinary: bool,
+    /// Who judges instead.
+    outside: Option<Outside>,
     learner: Learner,
 }
 
@@ -29,17 +32,28 @@ fn learner() -> Learner {
 }
 
 impl Podlab {
-    /// Called by the user who runs the tests.
+    /// Called by the user who runs the tests. Where there is an outside, that judges.
     pub fn new() -> Podlab {
-        let program = PathBuf::from(env!("CARGO_BIN_EXE_podlab"));
-        Podlab { home: user::folder(), program, is_ordinary: false, learner: learner() }
+        Podlab {
+            home: user::folder(),
+            program: PathBuf::from(env!("CARGO_BIN_EXE_podlab")),
+            is_ordinary: false,
+            outside: Outside::named(),
+            learner: learner(),
+        }
     }
 
     /// Called by a user without privileges.
     pub fn ordinary() -> Podlab {
         let home = user::folder();
         let program = user::copy_of(Path::new(env!("CARGO_BIN_EXE_podlab")), home.path());
-        Podlab { home, program, is_ordinary: true, learner: learner() }
+        Podlab { home, program, is_ordinary: true, outside: None, learner: learner() }
+    }
+
+    /// Judged from outside, if there is one, whoever calls.
+    pub fn judged_from_outside(mut self) -> Podlab {
+        self.outside = Outside::named();
+        self
     }
 
     /// With another name, one that gives them the parameters that are wanted.
@@ -60,10 +74,13 @@ impl Podlab {
         let mut command = Command::new(&self.program);
         command
             .args(args)
-            .env("PODLAB_HOME", self.home.path().join("state"))
+            .env("PODLAB_HOME", self.state())
             .env("PODLAB_SEED", &self.learner.seed)
-            .env("PODLAB_LEARNER", &self.learner.name)
-            .env_remove("SUDO_UID");
+            .env("PODLAB_LEARNER", &self.learner.name);
+        // From outside, what `start` notes is read with the rights of the user who called sudo(8).
+        if self.outside.is_none() {
+            command.env_remove("SUDO_UID");
+        }
         if self.is_ordinary {
             user::as_ordinary(&mut command);
         }
@@ -91,14 +108,30 @@ impl Podlab {
     /// `podlab check EXERCISE ARGS…`. What is judged is judged once more from the evidence alone, and
     /// must come out the same.
     pub fn check(&self, exercise: &str, args: &[&str]) -> Checked {
-        let evidence = self.evidence();
-        let path = evidence.to_str().expect("a path in UTF-8");
-        let all = [&["check", exercise, "--format", "json", "--evidence", path], args].concat();
-        let checked = Checked::from(self.run(&all));
-        let again = Checked::from(self.run(&["judge", path, "--format", "json"]));
+        let arguments = [&[exercise], args].concat();
+        let Answer { checked, judged_again } = match &self.outside {
+            Some(outside) => self.ask(outside, &arguments),
+            None => self.judge(&arguments),
+        };
+        let (checked, again) = (Checked::from(checked), Checked::from(judged_again));
         assert_eq!(checked.judgement, again.judgement, "judged again from its evidence");
         assert_eq!(checked.code, again.code);
         checked
+    }
+
+    fn ask(&self, outside: &Outside, arguments: &[&str]) -> Answer {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        outside.ask(&Request { arguments, learner: self.learner.clone() }, &self.state())
+    }
+
+    fn judge(&self, arguments: &[&str]) -> Answer {
+        let evidence = self.evidence();
+        let path = evidence.to_str().expect("a path in UTF-8");
+        let check = [&["check", "--format", "json", "--evidence", path], arguments].concat();
+        Answer {
+            checked: self.run(&check).into(),
+            judged_again: self.run(&["judge", path, "--format", "json"]).into(),
+        }
     }
 
     /// `podlab check EXERCISE --pid PID`
@@ -110,6 +143,11 @@ impl Podlab {
     pub fn lab_needs(lab: &str) -> Vec<Need> {
         let is_built = Path::new(env!("CARGO_BIN_EXE_podlab")).with_file_name(lab).exists();
         if is_built { Vec::new() } else { vec![Need::Program("cargo")] }
+    }
+
+    /// Where its state is, if there is any.
+    fn state(&self) -> PathBuf {
+        self.home.path().join("state")
     }
 
     /// A path for evidence that is not there yet.
@@ -133,14 +171,13 @@ pub struct Checked {
     pub judgement: Judgement,
 }
 
-impl From<Output> for Checked {
-    fn from(output: Output) -> Checked {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let report: Report = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {} {said}", output.status));
+impl From<Said> for Checked {
+    fn from(said: Said) -> Checked {
+        let report: Report = serde_json::from_str(&said.printed)
+            .unwrap_or_else(|error| panic!("{error}: exit status {} {}", said.code, said.remarks));
         assert_eq!(report.schema, Report::SCHEMA);
         let [judgement] = <[Judgement; 1]>::try_from(report.exercises).expect("one exercise");
-        Checked { code: output.status.code().expect("an exit status"), judgement }
+        Checked { code: said.code, judgement }
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod docker;
 pub mod footprint;
+pub mod memory;
 pub mod need;
 pub mod running;
 pub mod user;

@@ -2,9 +2,11 @@
 //! `PODLAB_REQUIRE` (a comma-separated list of needs) says that it had to run.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::memory;
 
 /// Something that not every machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,10 @@ pub enum Need {
     Cgroup2,
     /// A cgroup memory controller of either version.
     Memory,
+    /// The same, and groups of one's own: as root, or where one was delegated.
+    MemoryGroup,
+    /// The kernel log, readable.
+    KernelLog,
     /// A cgroup v2 hierarchy beside those of version 1, writable.
     Unified,
     /// Kernel threads, which are not seen from within a PID namespace.
@@ -25,8 +31,12 @@ pub enum Need {
     Userns,
     /// A Docker engine that answers.
     Docker,
-    /// A virtual machine: `PODLAB_VM_IMAGE` names the folder that `vm/build` filled.
+    /// A machine of the course: `PODLAB_VM_TARGET` names one that is up, or [`Need::VmImage`].
     Vm,
+    /// QEMU, and what it boots: `PODLAB_VM_IMAGE` names the folder that `vm/image/build` filled.
+    VmImage,
+    /// The same with cgroup v1: `PODLAB_VM_IMAGE_V1`, of `vm/image/build --cgroup v1`.
+    VmImageV1,
     /// A program on the PATH.
     Program(&'static str),
 }
@@ -39,11 +49,15 @@ impl Need {
             Need::Cgroup1 => "cgroup1",
             Need::Cgroup2 => "cgroup2",
             Need::Memory => "memory",
+            Need::MemoryGroup => "memory-group",
+            Need::KernelLog => "kernel-log",
             Need::Unified => "unified",
             Need::KernelThreads => "kernel-threads",
             Need::Userns => "userns",
             Need::Docker => "docker",
             Need::Vm => "vm",
+            Need::VmImage => "vm-image",
+            Need::VmImageV1 => "vm-image-v1",
             Need::Program(name) => name,
         }
     }
@@ -55,11 +69,15 @@ impl Need {
             Need::Cgroup1,
             Need::Cgroup2,
             Need::Memory,
+            Need::MemoryGroup,
+            Need::KernelLog,
             Need::Unified,
             Need::KernelThreads,
             Need::Userns,
             Need::Docker,
             Need::Vm,
+            Need::VmImage,
+            Need::VmImageV1,
         ];
         known
             .into_iter()
@@ -76,6 +94,12 @@ impl Need {
                 memory_of_v1() || memory_of_v2(),
                 "no cgroup memory controller, neither v1 nor v2".to_owned(),
             ),
+            Need::MemoryGroup => {
+                (memory::is_mine(), "no memory cgroup of one's own, and not root".to_owned())
+            }
+            Need::KernelLog => {
+                (succeeds("dmesg", &[]), "the kernel log may not be read".to_owned())
+            }
             Need::Unified => (
                 writable("/sys/fs/cgroup/unified/cgroup.procs"),
                 "no writable /sys/fs/cgroup/unified".to_owned(),
@@ -92,12 +116,30 @@ impl Need {
                 (succeeds("docker", &["info"]), "no Docker engine answers `docker info`".to_owned())
             }
             Need::Vm => (
-                program("qemu-system-x86_64").is_some() && vm_image_is_built(),
-                "no QEMU, or no image of vm/build's in the folder PODLAB_VM_IMAGE".to_owned(),
+                std::env::var_os("PODLAB_VM_TARGET").is_some() || Need::VmImage.boots(),
+                "no machine: neither PODLAB_VM_TARGET nor an image in PODLAB_VM_IMAGE".to_owned(),
             ),
+            Need::VmImage | Need::VmImageV1 => {
+                (self.boots(), "no QEMU, or no image that vm/image/build made".to_owned())
+            }
             Need::Program(name) => (program(name).is_some(), format!("no {name} on the PATH")),
         };
         (!present).then_some(otherwise)
+    }
+
+    /// The folder of the image that boots as this machine.
+    pub fn image(self) -> Option<PathBuf> {
+        let variable = match self {
+            Need::VmImage => "PODLAB_VM_IMAGE",
+            Need::VmImageV1 => "PODLAB_VM_IMAGE_V1",
+            _ => return None,
+        };
+        std::env::var_os(variable).map(PathBuf::from)
+    }
+
+    fn boots(self) -> bool {
+        program("qemu-system-x86_64").is_some()
+            && self.image().is_some_and(|image| image.join("disk.qcow2").is_file())
     }
 }
 
@@ -142,10 +184,9 @@ fn memory_of_v1() -> bool {
 }
 
 fn memory_of_v2() -> bool {
-    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().any(|root| {
-        std::fs::read_to_string(Path::new(root).join("cgroup.subtree_control"))
-            .is_ok_and(|controllers| controllers.split_whitespace().any(|name| name == "memory"))
-    })
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .iter()
+        .any(|root| memory::gives_memory(root.as_ref()))
 }
 
 fn writable(path: &str) -> bool {
@@ -166,11 +207,6 @@ fn succeeds(program: &str, args: &[&str]) -> bool {
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
-}
-
-fn vm_image_is_built() -> bool {
-    std::env::var_os("PODLAB_VM_IMAGE")
-        .is_some_and(|image| Path::new(&image).join("disk").is_file())
 }
 
 fn user_namespace_works() -> bool {

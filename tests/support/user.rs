@@ -5,23 +5,26 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A user and group that own nothing on any machine.
-pub const ORDINARY: u32 = 54_321;
+/// A user and group without privileges: those of the number `PODLAB_ORDINARY`, else some that own
+/// nothing on any machine.
+pub fn ordinary() -> u32 {
+    std::env::var("PODLAB_ORDINARY").map_or(54_321, |id| id.parse().expect("a user's number"))
+}
 
-/// Makes `command` run without privileges: as [`ORDINARY`] when the tests run as root, else as it is.
+/// Makes `command` run without privileges: as [`ordinary`] when the tests run as root, else as it is.
 pub fn as_ordinary(command: &mut Command) -> &mut Command {
     if nix::unistd::geteuid().is_root() {
-        command.uid(ORDINARY).gid(ORDINARY).current_dir("/");
+        command.uid(ordinary()).gid(ordinary()).current_dir("/");
     }
     command
 }
 
-/// A folder that [`ORDINARY`] may use, removed when dropped.
+/// A folder that [`ordinary`] may use, removed when dropped.
 pub fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("chmod");
     if nix::unistd::geteuid().is_root() {
-        std::os::unix::fs::chown(folder.path(), Some(ORDINARY), Some(ORDINARY)).expect("chown");
+        std::os::unix::fs::chown(folder.path(), Some(ordinary()), Some(ordinary())).expect("chown");
     }
     folder
 }

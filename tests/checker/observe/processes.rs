@@ -167,7 +167,7 @@ fn what_an_ordinary_user_may_not_read_is_denied_and_the_rest_is_known() {
     assert!(denied.cwd.is_denied() && known.cwd.known().is_some());
     assert!(denied.mark.is_denied() && known.mark.known().is_some());
     let own = seen.observer().expect("the observer");
-    assert_eq!(own.user(), user::ORDINARY);
+    assert_eq!(own.user(), user::ordinary());
     assert!(own.namespaces.mnt.known().is_some() && own.exe.known().is_some());
 }
 
@@ -179,7 +179,7 @@ fn hidden_processes_are_an_error_with_a_hint() {
     let script = format!(
         "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid {id} --regid {id} \
          --clear-groups \"$0\"",
-        id = user::ORDINARY
+        id = user::ordinary()
     );
     let output =
         Command::new("unshare").args(["-m", "sh", "-c", &script]).arg(copy).output().unwrap();
