@@ -172,9 +172,11 @@ fn what_is_installed_is_started_with_its_file_said_to_be_slow_and_ended() {
     assert!(lines[2].ends_with(" s  stand-in: starting"), "{text}");
     assert!(lines[3].starts_with("podlab is up, after "), "{text}");
     assert_eq!(lines[4], "next: podlab vm ssh; from out here, podlab check --on lima");
-    let file = user.path("vm/lima.yaml").display().to_string();
-    let started =
-        format!("start --tty=false --timeout=40m --name podlab {file} qemu-system-x86_64 ");
+    let home = user.home.path().display();
+    let started = format!(
+        "start --tty=false --timeout=40m --name podlab --set .param.checkout = \"{home}\" \
+         {home}/vm/lima.yaml qemu-system-x86_64 "
+    );
     assert!(user.diary().starts_with(&started), "{}", user.diary());
 
     let again = user.run(&["up"]);
@@ -186,6 +188,20 @@ fn what_is_installed_is_started_with_its_file_said_to_be_slow_and_ended() {
     assert!(down.status.success(), "{}", said(&down));
     assert!(user.diary().ends_with("\ndelete --force podlab\n"), "{}", user.diary());
     is_refused(&user.run(&["down"]), "there is no machine 'podlab'", "podlab vm up");
+}
+
+#[test]
+fn lima_is_given_the_image_that_is_here() {
+    let user = User::new();
+    user.has_lima();
+    fs::create_dir(user.path("target/vm")).expect("a folder");
+    fs::write(user.path("target/vm/disk.qcow2"), "").expect("a file");
+    assert!(user.run(&["up"]).status.success());
+    let home = user.home.path().display();
+    let started = format!(
+        "--set .images[0].location = \"{home}/target/vm/disk.qcow2\" {home}/vm/lima-image.yaml "
+    );
+    assert!(user.diary().contains(&started), "{}", user.diary());
 }
 
 #[test]

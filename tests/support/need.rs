@@ -13,6 +13,8 @@ use super::memory;
 pub enum Need {
     /// Effective user 0 in the initial user namespace.
     Root,
+    /// Another effective user than root, whom some programs refuse.
+    NotRoot,
     /// The cgroup v1 memory controller, writable.
     Cgroup1,
     /// The cgroup v2 memory controller, writable.
@@ -46,6 +48,7 @@ impl Need {
     pub fn name(self) -> &'static str {
         match self {
             Need::Root => "root",
+            Need::NotRoot => "not-root",
             Need::Cgroup1 => "cgroup1",
             Need::Cgroup2 => "cgroup2",
             Need::Memory => "memory",
@@ -66,6 +69,7 @@ impl Need {
     pub fn named(name: &str) -> Need {
         let known = [
             Need::Root,
+            Need::NotRoot,
             Need::Cgroup1,
             Need::Cgroup2,
             Need::Memory,
@@ -88,6 +92,7 @@ impl Need {
     fn missing(self) -> Option<String> {
         let (present, otherwise) = match self {
             Need::Root => (nix::unistd::geteuid().is_root(), "not root".to_owned()),
+            Need::NotRoot => (!nix::unistd::geteuid().is_root(), "it is not for root".to_owned()),
             Need::Cgroup1 => (memory_of_v1(), "no writable cgroup v1 memory controller".to_owned()),
             Need::Cgroup2 => (memory_of_v2(), "no cgroup v2 memory controller".to_owned()),
             Need::Memory => (

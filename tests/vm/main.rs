@@ -4,6 +4,7 @@
 mod foundation;
 mod inside;
 mod judge;
+mod lima;
 mod machine;
 #[path = "../support/outside.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests that run in the machine")]

@@ -1,5 +1,7 @@
 //! Lima, by `vm/lima.yaml`.
 
+use std::path::PathBuf;
+
 use crate::error::Error;
 use crate::remote::Target;
 
@@ -44,7 +46,8 @@ fn up(host: &Host, name: &str) -> Result<Plan, Error> {
     let mut start = host.command("limactl");
     start.args(["start", "--tty=false", "--timeout=40m"]);
     if condition(host, name)? == Condition::None {
-        start.args(["--name", name]).arg(host.vm()?.join("lima.yaml"));
+        let (file, expression) = template(host)?;
+        start.args(["--name", name, "--set", &expression]).arg(file);
     } else {
         start.arg(name);
     }
@@ -53,6 +56,21 @@ fn up(host: &Host, name: &str) -> Result<Plan, Error> {
         start.env("QEMU_SYSTEM_X86_64", EMULATED);
     }
     Ok(Plan { steps: vec![Step::new("starting", start)], accel: Some(accel) })
+}
+
+/// What the machine is, and an expression of yq's that says where its parts are: with the image that is
+/// here nothing is downloaded.
+fn template(host: &Host) -> Result<(PathBuf, String), Error> {
+    let vm = host.vm()?;
+    let image = host.image().map(|folder| folder.join("disk.qcow2")).filter(|file| file.is_file());
+    let (file, field, value) = match image {
+        Some(disk) => ("lima-image.yaml", ".images[0].location", disk),
+        None => ("lima.yaml", ".param.checkout", vm.join("..")),
+    };
+    let value = value.canonicalize().unwrap_or(value);
+    // A string of JSON is one of yq's, too.
+    let value = serde_json::Value::from(value.to_string_lossy());
+    Ok((vm.join(file), format!("{field} = {value}")))
 }
 
 fn down(host: &Host, name: &str) -> Result<Step, Error> {
