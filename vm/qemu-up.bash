@@ -277,7 +277,5 @@ abandon() {
 
 # What was made for a machine that did not come up. A disk from before stays.
 clear_away() {
-    if [[ -n $is_new ]]; then
-        rm -rf "$folder"
-    fi
+    [[ -z $is_new ]] || remove
 }

@@ -1,6 +1,7 @@
 //! The virtual machine: the foundation's labs and exercises on pure cgroup v2 with systemd, judged from
 //! outside.
 
+mod accel;
 mod foundation;
 mod inside;
 mod judge;
