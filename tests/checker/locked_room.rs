@@ -267,6 +267,7 @@ fn an_answer_that_may_not_be_read_cannot_be_judged() {
     needs!(Need::Root, Need::Program("nsenter"));
     let begun = Begun::new();
     begun.answer(&begun.words(&ALL_KINDS).all());
+    std::os::unix::fs::chown(begun.folder(), Some(0), Some(0)).expect("chown");
     fs::set_permissions(begun.folder(), PermissionsExt::from_mode(0o700)).expect("chmod");
     // The same state, read by another user.
     let other = Podlab::ordinary();

@@ -5,12 +5,12 @@ use podlab::exercises;
 
 use crate::inside::{Ended, Inside};
 use crate::judge::{Judge, Verdicts};
-use crate::machine::Machine;
+use crate::machine::{Machine, turn};
 use crate::needs;
 use crate::support::need::Need;
 
 /// Why a test may be left out: what it is about is not there.
-const NO_V1: [&str; 2] =
+pub(crate) const NO_V1: [&str; 2] =
     ["no writable cgroup v1 memory controller", "no writable /sys/fs/cgroup/unified"];
 
 const NO_V2: [&str; 1] = ["no cgroup v2 memory controller"];
@@ -18,12 +18,9 @@ const NO_V2: [&str; 1] = ["no cgroup v2 memory controller"];
 /// An ordinary user leaves out more.
 const NOT_ROOT: [&str; 4] = [NO_V1[0], NO_V1[1], "not root", "the kernel log may not be read"];
 
-/// Modules of `checker` that are about podlab's words and documents, the same on every machine.
-const WORDS: [&str; 3] = ["--skip=cli::", "--skip=formats::", "--skip=recorded::"];
-
 /// All that was run held, and all that was not has one of these reasons.
 #[track_caller]
-fn held(ended: &Ended, reasons: &[&str]) {
+pub(crate) fn held(ended: &Ended, reasons: &[&str]) {
     assert!(ended.passed, "tests failed in the machine: see above");
     assert!(ended.count > 0, "no test was run");
     let known = |remark: &&String| reasons.iter().any(|why| remark.ends_with(why));
@@ -41,12 +38,18 @@ fn judged(exercise: &str, verdicts: &Verdicts) {
     assert!(holds > 0 && fails > 0, "{exercise}: {holds} held and {fails} failed from outside");
 }
 
+/// The modules of `checker` with the exercises' right and wrong solutions.
+fn solutions() -> Vec<String> {
+    exercises::ALL.iter().map(|exercise| exercise.id.replace('-', "_") + "::").collect()
+}
+
 #[test]
 fn every_right_solution_holds_and_every_wrong_one_fails_judged_from_outside() {
     needs!(Need::Vm);
+    let _turn = turn();
     let inside = Inside::shared();
     let verdicts = Judge::of(&inside.machine).during(|judge| {
-        held(&inside.as_root(judge, "checker", &WORDS), &NO_V1);
+        held(&inside.as_root(judge, "checker", &solutions()), &NO_V1);
     });
     exercises::ALL.iter().for_each(|exercise| judged(exercise.id, &verdicts));
 }
@@ -54,6 +57,7 @@ fn every_right_solution_holds_and_every_wrong_one_fails_judged_from_outside() {
 #[test]
 fn every_lab_does_there_what_it_does_here() {
     needs!(Need::Vm);
+    let _turn = turn();
     let inside = Inside::shared();
     Judge::of(&inside.machine).during(|judge| {
         held(&inside.as_root(judge, "labs", &[]), &NO_V1);
@@ -63,9 +67,10 @@ fn every_lab_does_there_what_it_does_here() {
 #[test]
 fn an_ordinary_user_with_delegated_cgroups_does_them_too() {
     needs!(Need::Vm);
+    let _turn = turn();
     let inside = Inside::shared();
     let verdicts = Judge::of(&inside.machine).during(|judge| {
-        held(&inside.as_user(judge, "checker", &WORDS), &NOT_ROOT);
+        held(&inside.as_user(judge, "checker", &solutions()), &NOT_ROOT);
         held(&inside.as_user(judge, "labs", &[]), &NOT_ROOT);
     });
     judged("oom-once", &verdicts);
@@ -74,13 +79,13 @@ fn an_ordinary_user_with_delegated_cgroups_does_them_too() {
 #[test]
 fn the_memory_lab_and_exercise_do_the_same_with_systemd_on_cgroup_v1() {
     needs!(Need::VmImageV1);
-    let inside = Inside::of(Machine::qemu(&Need::VmImageV1.image().expect("an image")));
-    let cgroup =
-        inside.machine.script("findmnt --noheadings --output FSTYPE /sys/fs/cgroup/memory");
-    assert_eq!(cgroup, "cgroup");
+    let _turn = turn();
+    let inside = Inside::of(|| Machine::qemu(&Need::VmImageV1.image().expect("an image")));
+    let look = "cat /proc/1/comm; findmnt --noheadings --output FSTYPE /sys/fs/cgroup/memory";
+    assert_eq!(inside.machine.script(look), "systemd\ncgroup");
     let verdicts = Judge::of(&inside.machine).during(|judge| {
-        held(&inside.as_root(judge, "labs", &["memory_limit"]), &[]);
-        held(&inside.as_root(judge, "checker", &["oom_once"]), &NO_V2);
+        held(&inside.as_root(judge, "labs", &["memory_limit".to_owned()]), &[]);
+        held(&inside.as_root(judge, "checker", &["oom_once::".to_owned()]), &NO_V2);
     });
     judged("oom-once", &verdicts);
 }
@@ -88,9 +93,10 @@ fn the_memory_lab_and_exercise_do_the_same_with_systemd_on_cgroup_v1() {
 #[test]
 fn it_has_cgroup_v2_alone_systemd_and_all_controllers_for_its_users() {
     needs!(Need::Vm);
+    let _turn = turn();
     let inside = Inside::shared();
     let script = "cat /proc/1/comm; findmnt --noheadings --output FSTYPE --types cgroup,cgroup2; \
-                  cat /sys/fs/cgroup/user.slice/user-$(id -u).slice/user@$(id -u).service/cgroup.controllers";
+                  cat /sys/fs/cgroup/user.slice/user-$UID.slice/user@$UID.service/cgroup.controllers";
     let text = inside.machine.script(script);
     let lines: Vec<&str> = text.lines().collect();
     let [first, hierarchies, controllers] = lines[..] else { panic!("three lines: {text}") };

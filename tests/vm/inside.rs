@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use crate::judge::Judge;
 use crate::machine::{Machine, printed};
@@ -57,18 +57,15 @@ const HAND_OUT: &str = r#"
 
 impl Inside {
     /// Inside the machine that all tests share: started by the first of them, it ends with this process.
-    /// One test at a time.
-    pub(crate) fn shared() -> MutexGuard<'static, Inside> {
-        static SHARED: OnceLock<Mutex<Inside>> = OnceLock::new();
-        let shared = SHARED.get_or_init(|| {
-            Programs::built();
-            Mutex::new(Inside::of(Machine::up()))
-        });
-        shared.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn shared() -> &'static Inside {
+        static SHARED: OnceLock<Inside> = OnceLock::new();
+        SHARED.get_or_init(|| Inside::of(Machine::up))
     }
 
-    /// Puts the programs into the machine, each where it is on the host.
-    pub(crate) fn of(machine: Machine) -> Inside {
+    /// Starts a machine and puts the programs into it, each where it is on the host.
+    pub(crate) fn of(start: impl FnOnce() -> Machine) -> Inside {
+        Programs::built();
+        let machine = start();
         let folder = machine.script(PREPARE);
         let packed = tempfile::tempdir().expect("a folder");
         pack(packed.path(), &folder);
@@ -83,25 +80,27 @@ impl Inside {
     }
 
     /// Runs tests as root, by sudo(8).
-    pub(crate) fn as_root(&self, judge: &Judge, program: &str, arguments: &[&str]) -> Ended {
-        self.run("sudo env PODLAB_ORDINARY=$(id -u)", judge, program, arguments)
+    pub(crate) fn as_root(&self, judge: &Judge, program: &str, filters: &[String]) -> Ended {
+        self.run("sudo env PODLAB_ORDINARY=$(id -u)", judge, program, filters)
     }
 
     /// Runs tests as the user who logs in, below a cgroup that was delegated to them.
-    pub(crate) fn as_user(&self, judge: &Judge, program: &str, arguments: &[&str]) -> Ended {
+    pub(crate) fn as_user(&self, judge: &Judge, program: &str, filters: &[String]) -> Ended {
         let scope = "systemd-run --user --scope --quiet --property=Delegate=yes";
-        self.run(&format!("{scope} sh -ec '{HAND_OUT}' sh env"), judge, program, arguments)
+        self.run(&format!("{scope} sh -ec '{HAND_OUT}' sh env"), judge, program, filters)
     }
 
     /// Runs tests whose verdicts come from `judge`. What they print is printed here, with the machine in
     /// front of each line.
-    fn run(&self, how: &str, judge: &Judge, program: &str, arguments: &[&str]) -> Ended {
+    fn run(&self, how: &str, judge: &Judge, program: &str, filters: &[String]) -> Ended {
         let Inside { machine, folder } = self;
+        // sshd leaves the socket of an earlier run, and makes none in its place.
+        machine.script(&format!("rm -f {folder}/socket"));
         let socket = judge.socket();
         let mut ssh = machine.ssh(&["-R", &format!("{folder}/socket:{}", socket.display())]);
         ssh.arg(how)
             .arg(format!("PODLAB_OUTSIDE={folder} PATH={folder}/bin:$PATH:/usr/sbin:/sbin"));
-        ssh.arg(Programs::built().test(program)).args(arguments).arg("2>&1");
+        ssh.arg(Programs::built().test(program)).args(filters).arg("2>&1");
         let mut tests = ssh.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("ssh");
         let mut ended = Ended::default();
         for line in BufReader::new(tests.stdout.take().expect("a pipe")).lines() {

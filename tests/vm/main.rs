@@ -2,6 +2,7 @@
 //! outside.
 
 mod accel;
+mod checker;
 mod foundation;
 mod inside;
 mod judge;

@@ -13,6 +13,8 @@ const TESTS: [&str; 2] = ["checker", "labs"];
 /// Static programs.
 pub(crate) struct Programs {
     tests: Vec<Program>,
+    /// What one of them runs.
+    example: Vec<Program>,
     /// podlab and the labs, optimized: emulated, they are slow enough.
     commands: Vec<Program>,
 }
@@ -40,7 +42,8 @@ impl Programs {
                 let place = expected.iter().find(|program| program.name == command.name);
                 command.place.clone_from(&place.expect("the tests need it").place);
             }
-            Programs { tests, commands }
+            let example = cargo(&["build", "--package", "podlab", "--example", "snapshot"]);
+            Programs { tests, example, commands }
         })
     }
 
@@ -56,7 +59,7 @@ impl Programs {
 
     /// All of them.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Program> {
-        self.tests.iter().chain(&self.commands)
+        self.tests.iter().chain(&self.example).chain(&self.commands)
     }
 }
 

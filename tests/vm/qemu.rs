@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::machine::turn;
 use crate::needs;
 use crate::programs::checkout;
 use crate::support::footprint::Mark;
@@ -142,6 +143,7 @@ fn page(port: &str) -> String {
 #[test]
 fn a_machine_comes_up_is_used_is_turned_off_and_on_and_goes_without_a_trace() {
     needs!(Need::VmImage);
+    let _turn = turn();
     let before = fingerprint();
     let host = Host::new("qemu-up");
     let shared =
@@ -208,6 +210,7 @@ fn until_off(host: &Host, name: &str) {
 #[test]
 fn two_machines_run_beside_each_other_and_one_ends_alone() {
     needs!(Need::VmImage);
+    let _turn = turn();
     let host = Host::new("qemu-two");
     let mut first = host.starting("first");
     let second = host.starting("second");
@@ -234,6 +237,7 @@ fn ends_by(host: &Host, mut up: Child, signal: Signal) {
 #[test]
 fn an_up_that_is_interrupted_or_killed_leaves_nothing() {
     needs!(Need::VmImage);
+    let _turn = turn();
     for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGKILL] {
         let host = Host::new("qemu-killed");
         let up = host.starting("killed");
@@ -244,6 +248,7 @@ fn an_up_that_is_interrupted_or_killed_leaves_nothing() {
 #[test]
 fn a_machine_that_does_not_come_up_in_time_shows_its_console_and_leaves_nothing() {
     needs!(Need::VmImage);
+    let _turn = turn();
     let host = Host::new("qemu-deadline");
     host.refuses(&["up", "late", "--deadline", "1"], "vm/qemu: late: did not come up within 1 s\n");
     host.nothing_is_left();
@@ -252,6 +257,7 @@ fn a_machine_that_does_not_come_up_in_time_shows_its_console_and_leaves_nothing(
 #[test]
 fn what_qemu_refuses_to_boot_is_said_and_leaves_nothing() {
     needs!(Need::VmImage);
+    let _turn = turn();
     let host = Host::new("qemu-broken");
     let broken = tempfile::tempdir().expect("a folder");
     for file in ["disk.qcow2", "initrd", "cmdline"] {
