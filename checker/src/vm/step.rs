@@ -141,8 +141,10 @@ impl Line {
         if let Some(last) = self.said.last() {
             let _ = write!(shown, "  {last}");
         }
-        let width = terminal::size().map_or(80, |(width, _)| usize::from(width));
-        let shown: String = shown.chars().take(width.saturating_sub(1)).collect();
+        // A terminal that does not know its width says 0.
+        let width = terminal::size().ok().map(|(width, _)| width).filter(|width| *width > 0);
+        let width = usize::from(width.unwrap_or(80));
+        let shown: String = shown.chars().take(width - 1).collect();
         eprint!("\r\u{1b}[K{shown}");
         let _ = std::io::stderr().flush();
     }
