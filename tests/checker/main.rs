@@ -23,6 +23,7 @@ mod locked_room;
 mod memory_group;
 mod oom_once;
 mod recover_the_program;
+mod remote;
 mod room;
 mod three_deep;
 mod tour;

@@ -64,6 +64,13 @@ impl Podlab {
         self
     }
 
+    /// The same learner on another machine, where nothing of theirs is known yet.
+    pub fn elsewhere(&self) -> Podlab {
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_podlab"));
+        let learner = self.learner.clone();
+        Podlab { home: user::folder(), program, is_ordinary: false, learner }
+    }
+
     /// A folder of this learner's, gone with them.
     pub fn folder(&self) -> &Path {
         self.home.path()

@@ -40,7 +40,8 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> Result<Ended, Error
         // Its group is not ours to end; what it started has lost its reader.
         let _ = child.kill();
         let _ = child.wait();
-        return Err(Error::new(format!("{}: no answer within {limit:?}", name(command))));
+        return Err(Error::new(format!("{}: no answer within {limit:?}", name(command)))
+            .hint("see whether the machine still runs, and try again"));
     }
     let success = child.wait().is_ok_and(|status| status.success());
     Ok(Ended { success, printed: printed.all(), said: said.all() })
@@ -64,9 +65,11 @@ pub(super) fn spawn(command: &mut Command) -> Result<Child, Error> {
             Ok(())
         });
     }
-    command
-        .spawn()
-        .map_err(|error| Error::new(format!("{}: {}", name(command), lower(&error.to_string()))))
+    command.spawn().map_err(|error| {
+        let name = name(command);
+        Error::new(format!("{name}: {}", lower(&error.to_string())))
+            .hint(format!("{name} must be on the PATH"))
+    })
 }
 
 fn name(command: &Command) -> String {

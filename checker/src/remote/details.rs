@@ -109,7 +109,7 @@ fn existing(file: Option<PathBuf>, target: &Target, caller: &Caller) -> Result<C
     if caller.with_rights(|| file.is_file()) {
         return Ok(Config::File(file));
     }
-    Err(Error::new(format!("{target}: there is no such machine: no {}", file.display()))
+    Err(Error::new(format!("{target}: it is not up: no {}", file.display()))
         .hint(target.how_to_start()))
 }
 
@@ -131,9 +131,7 @@ fn vagrant(target: &Target, name: Option<&str>, caller: &Caller) -> Result<Strin
     if let Some(folder) = vagrant_folder() {
         vagrant.env("VAGRANT_CWD", folder);
     }
-    let ended = command::run(&mut vagrant, VAGRANT)
-        .map_err(|error| error.hint("vagrant must be on the PATH, or name another target"))?;
-    match ended {
+    match command::run(&mut vagrant, VAGRANT)? {
         Ended { success: true, printed, .. } => Ok(printed),
         Ended { said, .. } => {
             let why = said.lines().next().unwrap_or("it failed").to_owned();

@@ -4,10 +4,13 @@ use crate::error::Error;
 
 use super::target::Target;
 
+/// What systemd and pam_nologin(8) say of a machine that is not up yet, or goes down.
+const NOT_YET: [&str; 2] = ["booting up", "Unprivileged users are not permitted"];
+
 /// A part of a message of OpenSSH's, what it means, and what to do; the more telling first.
 const LOGIN: [(&str, &str, Advice); 17] = [
-    ("booting up", "it is still booting, and lets nobody in yet", Advice::Wait),
-    ("Unprivileged users are not permitted", "it lets nobody in now (nologin)", Advice::Wait),
+    (NOT_YET[0], "it is still booting, and lets nobody in yet", Advice::Wait),
+    (NOT_YET[1], "it lets nobody in now (nologin(5))", Advice::Wait),
     ("Connection refused", "nothing listens there: it is down, or has only begun to boot", START),
     ("banner exchange", "it takes connections and says nothing: it is half booted", Advice::Wait),
     ("kex_exchange_identification", "it hung up at once: it is half booted", Advice::Wait),
@@ -65,6 +68,9 @@ fn of_key(target: &Target) -> String {
 
 /// Why nobody answered as root there, from the exit status of the session and what was said.
 pub(super) fn of_session(code: Option<i32>, said: &str, target: &Target) -> Error {
+    if NOT_YET.iter().any(|part| said.contains(part)) {
+        return of_login(said, target);
+    }
     let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
     if code == Some(super::install::NO_SUDO) {
         return Error::new(format!("{target}: its user is not root, and there is no sudo"))
