@@ -74,11 +74,11 @@ impl Client {
         digest: &str,
         target: &Target,
     ) -> Result<Begun, Error> {
-        let mut session = connection.session(install::AS_ROOT)?;
+        let mut session = connection.session(install::START)?;
         let said = Words::of(session.stderr.take().expect("standard error is a pipe"));
         let mut input = session.stdin.take().expect("standard input is a pipe");
         // Where the machine does not listen, it says why.
-        let _ = write!(input, "{}\n{digest}\n", install::START);
+        let _ = writeln!(input, "{digest}");
         let output = session.stdout.take().expect("standard output is a pipe");
         let mut lines = Lines::of(output, LONGEST_ANSWER);
         match lines.next(GREETING) {

@@ -1,7 +1,7 @@
-//! Putting podlab into a machine, where only root there can change it.
+//! Putting podlab into a machine, where only root there can change it, and starting it.
 //!
-//! The user's login shell there gets one constant line, whatever shell it is. That starts a shell as
-//! root, which reads a constant script from its standard input, and then what the script is about.
+//! What the user's login shell there gets is one constant line, whatever shell it is; what differs is
+//! read from standard input.
 
 use std::io::{BufRead, BufReader, Read, Write};
 
@@ -16,17 +16,19 @@ use super::target::Target;
 /// Exit status where the user is not root and there is no sudo(8).
 pub(super) const NO_SUDO: i32 = 91;
 
-/// Starts a shell as root that does what the first line of its input says. Only root may write to /run.
-pub(super) const AS_ROOT: &str = r#"exec /bin/sh -c 'if [ -w /run ]; then s=; elif command -v sudo >/dev/null 2>&1; then s="sudo -n"; else exit 91; fi; LC_ALL=C exec $s /bin/sh -c "IFS= read -r script && eval \"\$script\""'"#;
-
-/// Starts the podlab of the digest that the next line is, in the first place that holds it.
+/// Starts the podlab of the digest that it reads, as root. Every step takes its time under emulation,
+/// so there is one shell and no more.
 ///
-/// Debian mounts /run so that nothing in it can be run; what is in /dev/shm can. A folder there
-/// counts only if it is root's own and no link, and so nobody else has put anything into it.
-pub(super) const START: &str = "read -r hash; for base in /run /dev/shm; do folder=$base/podlab-$hash; if [ ! -L $folder ] && [ -O $folder ] && [ -x $folder/podlab ]; then exec $folder/podlab __agent; fi; done; echo podlab-missing $(uname -m)";
+/// It is in /run, or where nothing can be run from there, as on Debian, in /dev. Only root may put
+/// anything into either. A link is not followed, and nothing of the user's own is run.
+pub(super) const START: &str = r#"exec /bin/sh -c 'IFS= read -r hash; if [ -w /run ]; then s=; elif command -v sudo >/dev/null 2>&1; then s="sudo -n"; else exit 91; fi; for base in /run /dev; do f=$base/podlab-$hash; if [ -d $f ] && [ ! -L $f ] && { if [ -z "$s" ]; then [ -O $f ]; else [ ! -O $f ]; fi; }; then LC_ALL=C exec $s $f/podlab __agent; fi; done; echo podlab-missing $(uname -m)'"#;
 
-/// Takes in the podlab of that digest. It is whole, and its digest is right, before it has its name.
-const TAKE: &str = "umask 077; read -r hash; for base in /run /dev/shm; do folder=$base/podlab-$hash; mkdir $folder 2>/dev/null; if [ -L $folder ] || [ ! -d $folder ] || [ ! -O $folder ]; then echo podlab-planted $folder; exit; fi; chmod 700 $folder; new=$(mktemp $folder/new.XXXXXXXX) || exit; trap 'rm -f $new' EXIT; trap exit HUP INT TERM; chmod 755 $new; if [ -x $new ]; then break; fi; rm -f $new; rmdir $folder; new=; done; if [ -z $new ]; then echo podlab-unrunnable; exit; fi; cat >$new || { rm -f $new; rmdir $folder; echo podlab-full $base; exit; }; echo \"$hash  $new\" | sha256sum --check --status || { echo podlab-damaged; exit; }; mv -T $new $folder/podlab && echo podlab-taken";
+/// Starts a shell as root that does what the first line of its input says.
+const AS_ROOT: &str = r#"exec /bin/sh -c 'if [ -w /run ]; then s=; else s="sudo -n"; fi; LC_ALL=C exec $s /bin/sh -c "IFS= read -r script; eval \"\$script\""'"#;
+
+/// Takes in the podlab of the digest that is the next line. It is whole, and its digest is right,
+/// before it gets its name; another that came first is as good.
+const TAKE: &str = "umask 077; read -r hash; for base in /run /dev; do new=$(mktemp -d $base/podlab.XXXXXXXX) || exit; trap 'rm -rf $new' EXIT; trap exit HUP INT TERM; : >$new/podlab; chmod 755 $new/podlab; if [ -x $new/podlab ]; then break; fi; rm -rf $new; new=; done; if [ -z $new ]; then echo podlab-unrunnable; exit; fi; cat >$new/podlab || { rm -rf $new; echo podlab-full $base; exit; }; echo \"$hash  $new/podlab\" | sha256sum --check --status || { echo podlab-damaged; exit; }; f=$base/podlab-$hash; mv -T $new $f 2>/dev/null; if [ -d $f ] && [ ! -L $f ] && [ -O $f ] && [ -x $f/podlab ]; then echo podlab-taken; else echo podlab-planted $f; fi";
 
 /// Sends `program` and waits until it is in place.
 ///
@@ -58,7 +60,7 @@ pub(super) fn send(
                 .hint(format!("remove it there: sudo rm -r {folder}")))
         }
         ("podlab-unrunnable", _) => {
-            Err(Error::new(format!("{target}: nothing can be run from /run or /dev/shm there"))
+            Err(Error::new(format!("{target}: nothing can be run from /run or /dev there"))
                 .hint("one must be mounted without noexec: sudo mount -o remount,exec /run"))
         }
         ("podlab-full", base) => Err(Error::new(format!(

@@ -47,18 +47,27 @@ impl Remote {
     ///
     /// One line on what is in the way.
     pub fn connect(target: &Target, caller: &Caller) -> Result<Remote, Error> {
-        let connection = Connection::open(target, caller)?;
-        let client = match begin(&connection, target, caller)? {
-            Some(client) => client,
-            // What was a good connection once may be that of a machine that is gone.
-            None if connection.is_old => {
-                connection.close();
-                let connection = Connection::open(target, caller)?;
-                begin(&connection, target, caller)?.ok_or_else(|| faults::cut(target))?
+        let mut machine = program::OWN.to_owned();
+        let mut program = Program::for_machine(&machine, caller)?;
+        // At most: the old connection is no good, the machine is of another type, the program is sent,
+        // and it begins. Building a program may take longer than a connection stays.
+        for _ in 0..4 {
+            let connection = Connection::open(target, caller)?;
+            match Client::begin(&connection, &program.digest, target)? {
+                Begun::Client(client) => return Ok(Remote { target: target.clone(), client }),
+                Begun::HungUp if connection.is_old => connection.close(),
+                Begun::HungUp => return Err(faults::cut(target)),
+                Begun::Missing(there) if there == machine => {
+                    install::send(&connection, &program, target)?;
+                }
+                Begun::Missing(there) => {
+                    program = Program::for_machine(&there, caller)?;
+                    machine = there;
+                }
             }
-            None => return Err(faults::cut(target)),
-        };
-        Ok(Remote { target: target.clone(), client })
+        }
+        Err(Error::new(format!("{target}: podlab does not stay where it was put there"))
+            .hint("something there clears /run, or ends every connection"))
     }
 
     /// Which machine it is.
@@ -137,30 +146,4 @@ pub fn login(target: &Target, caller: &Caller) -> Result<Command, Error> {
 /// Ends the shared connection to a machine, where there is one.
 pub fn hang_up(target: &Target, caller: &Caller) {
     Connection::end(target, caller);
-}
-
-/// Starts an agent; nothing where the connection is no good.
-fn begin(
-    connection: &Connection,
-    target: &Target,
-    caller: &Caller,
-) -> Result<Option<Client>, Error> {
-    let mut machine = program::OWN.to_owned();
-    let mut program = Program::for_machine(&machine, caller)?;
-    // At most: it is of another type, it is sent, it begins.
-    for _ in 0..3 {
-        match Client::begin(connection, &program.digest, target)? {
-            Begun::Client(client) => return Ok(Some(client)),
-            Begun::HungUp => return Ok(None),
-            Begun::Missing(there) if there == machine => {
-                install::send(connection, &program, target)?;
-            }
-            Begun::Missing(there) => {
-                program = Program::for_machine(&there, caller)?;
-                machine = there;
-            }
-        }
-    }
-    Err(Error::new(format!("{target}: podlab is taken away there as soon as it has come"))
-        .hint("something there clears /run"))
 }
