@@ -121,12 +121,27 @@ impl Caller {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         if self.through_sudo {
-            command.uid(self.uid.as_raw()).gid(self.gid.as_raw());
-            if let Some(home) = &self.home {
-                command.env("HOME", home);
-            }
+            let (uid, gid, groups) = (self.uid, self.gid, self.groups());
+            let become_them = move || {
+                nix::unistd::setgroups(&groups)?;
+                nix::unistd::setgid(gid)?;
+                nix::unistd::setuid(uid)?;
+                Ok(())
+            };
+            // SAFETY: these are system calls that touch no memory but the list, which was made before.
+            unsafe { command.pre_exec(become_them) };
+            command.envs(self.home.as_ref().map(|home| ("HOME", home)));
         }
         command
+    }
+
+    /// All groups that the user is in, such as Docker's.
+    fn groups(&self) -> Vec<Gid> {
+        let answer = Command::new("getent").args(["initgroups", &self.name]).output();
+        let answer = answer.map(|answer| answer.stdout).unwrap_or_default();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let others = answer.split_whitespace().skip(1).filter_map(|gid| gid.parse().ok());
+        [self.gid].into_iter().chain(others.map(Gid::from_raw)).collect()
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) fn of_session(code: Option<i32>, said: &str, target: &Target) -> Erro
     if NOT_YET.iter().any(|part| said.contains(part)) {
         return of_login(said, target);
     }
-    let line = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    let line = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim();
     if code == Some(super::install::NO_SUDO) {
         return Error::new(format!("{target}: its user is not root, and there is no sudo"))
             .hint("log in as root, or install sudo there");

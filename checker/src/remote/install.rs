@@ -3,12 +3,14 @@
 //! What the user's login shell there gets is one constant line, whatever shell it is; what differs is
 //! read from standard input.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
+use std::time::Duration;
 
 use crate::error::Error;
 
 use super::command::Words;
 use super::faults;
+use super::lines::{Lines, Next};
 use super::program::Program;
 use super::ssh::Connection;
 use super::target::Target;
@@ -30,6 +32,12 @@ const AS_ROOT: &str = r#"exec /bin/sh -c 'if [ -w /run ]; then s=; else s="sudo 
 /// before it gets its name; another that came first is as good.
 const TAKE: &str = "umask 077; read -r hash; for base in /run /dev; do new=$(mktemp -d $base/podlab.XXXXXXXX) || exit; trap 'rm -rf $new' EXIT; trap exit HUP INT TERM; : >$new/podlab; chmod 755 $new/podlab; if [ -x $new/podlab ]; then break; fi; rm -rf $new; new=; done; if [ -z $new ]; then echo podlab-unrunnable; exit; fi; cat >$new/podlab || { rm -rf $new; echo podlab-full $base; exit; }; echo \"$hash  $new/podlab\" | sha256sum --check --status || { echo podlab-damaged; exit; }; f=$base/podlab-$hash; mv -T $new $f 2>/dev/null; if [ -d $f ] && [ ! -L $f ] && [ -O $f ] && [ -x $f/podlab ]; then echo podlab-taken; else echo podlab-planted $f; fi";
 
+/// The longest answer to it.
+const LONGEST: usize = 4096;
+
+/// How long sending may take: some twenty megabytes, encrypted by an emulated processor.
+const SENDING: Duration = Duration::from_secs(600);
+
 /// Sends `program` and waits until it is in place.
 ///
 /// # Errors
@@ -40,20 +48,28 @@ pub(super) fn send(
     program: &Program,
     target: &Target,
 ) -> Result<(), Error> {
-    let mut child = connection.session(AS_ROOT)?;
-    let said = Words::of(child.stderr.take().expect("standard error is a pipe"));
-    let mut input = child.stdin.take().expect("standard input is a pipe");
-    // Where the machine stops listening, it says why.
-    let _ = writeln!(input, "{TAKE}\n{}", program.digest)
-        .and_then(|()| input.write_all(&program.content))
-        .and_then(|()| input.flush());
-    drop(input);
-    let output = child.stdout.take().expect("standard output is a pipe");
-    let mut answer = String::new();
-    let _ = BufReader::new(output.take(4096)).read_line(&mut answer);
-    let code = child.wait().ok().and_then(|status| status.code());
-    let answer = answer.trim_end();
-    match answer.split_once(' ').unwrap_or((answer, "")) {
+    let mut session = connection.session(AS_ROOT)?;
+    let said = Words::of(session.stderr.take().expect("standard error is a pipe"));
+    let mut input = session.stdin.take().expect("standard input is a pipe");
+    let output = session.stdout.take().expect("standard output is a pipe");
+    let answer = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // Where the machine stops listening, it says why.
+            let _ = writeln!(input, "{TAKE}\n{}", program.digest)
+                .and_then(|()| input.write_all(&program.content));
+        });
+        let answer = Lines::of(output, LONGEST).next(SENDING);
+        if answer == Next::Silence {
+            let _ = session.kill();
+        }
+        answer
+    });
+    let code = session.wait().ok().and_then(|status| status.code());
+    let answer = match answer {
+        Next::Line(line) => String::from_utf8_lossy(&line).into_owned(),
+        Next::Silence | Next::End => String::new(),
+    };
+    match answer.split_once(' ').unwrap_or((&answer, "")) {
         ("podlab-taken", _) => Ok(()),
         ("podlab-planted", folder) => {
             Err(Error::new(format!("{target}: {folder} there is not a folder of root's"))
@@ -73,6 +89,6 @@ pub(super) fn send(
                 .hint("try again"))
         }
         ("", _) => Err(faults::of_session(code, &said.all(), target)),
-        _ => Err(faults::garbage(answer, target)),
+        _ => Err(faults::garbage(&answer, target)),
     }
 }

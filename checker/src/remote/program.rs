@@ -1,6 +1,7 @@
 //! The podlab that is sent: static, so that it needs nothing of the machine but its kernel.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::SystemTime;
@@ -46,26 +47,24 @@ impl Program {
             Error::new(format!("there is no podlab for machines of type {machine}"))
                 .hint("it is made for x86_64 and aarch64")
         })?;
-        let own = read(Path::new(OWN_PROGRAM))?;
-        if is_static(&own, kind.elf) {
-            return Ok(Program::new(own));
+        let own = PathBuf::from(OWN_PROGRAM);
+        let path = if has_static(&own, kind.elf)? { own } else { built(kind, caller)? };
+        if !has_static(&path, kind.elf)? {
+            return Err(Error::file(&path, format!("not a static program for {machine}")));
         }
-        let path = built(kind, caller)?;
-        let content = read(&path)?;
-        match is_static(&content, kind.elf) {
-            true => Ok(Program::new(content)),
-            false => Err(Error::file(&path, format!("not a static program for {machine}"))),
-        }
-    }
-
-    fn new(content: Vec<u8>) -> Program {
+        let content = fs::read(&path).map_err(|error| Error::file(&path, error))?;
         let digest = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
-        Program { content, digest }
+        Ok(Program { content, digest })
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| Error::file(path, error))
+/// Whether a file is a static program for `machine`. Linkers put the headers first.
+fn has_static(path: &Path, machine: u16) -> Result<bool, Error> {
+    let mut head = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(4096).read_to_end(&mut head))
+        .map_err(|error| Error::file(path, error))?;
+    Ok(is_static(&head, machine))
 }
 
 /// Whether a file is a 64-bit little-endian ELF program for `machine` that asks for no interpreter

@@ -33,7 +33,7 @@ const ALWAYS: [&str; 7] = [
 /// For the shared connection: how long a machine may take to answer at all, when one that has fallen
 /// silent is given up, and how long an unused connection stays.
 const CONNECTION: [&str; 6] = [
-    "-oConnectTimeout=20",
+    "-oConnectTimeout=30",
     "-oServerAliveInterval=10",
     "-oServerAliveCountMax=4",
     "-oClearAllForwardings=yes",

@@ -21,7 +21,7 @@ pub fn judgement(judged: &Judgement, on: Option<&str>, style: Style) -> String {
         lines.extend(check_lines(check, style));
     }
     lines.push(String::new());
-    lines.push(footer(judged));
+    lines.push(footer(judged, on));
     lines.join("\n") + "\n"
 }
 
@@ -32,14 +32,17 @@ fn headline(judged: &Judgement, style: Style) -> String {
     format!("{}{}{right}", style.paint(Tone::Strong, &left), " ".repeat(gap))
 }
 
-fn footer(judged: &Judgement) -> String {
+fn footer(judged: &Judgement, on: Option<&str>) -> String {
     let id = &judged.exercise;
     let chapter = crate::course::chapter(&judged.chapter).map_or_else(String::new, |chapter| {
         format!("book: podlab book, chapter {}", chapter.number)
     });
     match judged.outcome {
         crate::judge::Outcome::Holds => format!("{chapter} | next: podlab"),
-        _ => format!("{chapter} | again, live: podlab watch {id}"),
+        _ => {
+            let on = on.map(|on| format!(" --on {on}")).unwrap_or_default();
+            format!("{chapter} | again, live: podlab watch {id}{on}")
+        }
     }
 }
 

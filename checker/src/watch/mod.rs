@@ -103,6 +103,8 @@ impl<'s> Live<'s> {
         pid: Option<i32>,
         style: Style,
     ) -> Result<Live<'s>, Error> {
+        // Before anything is read, so that no change is missed.
+        let changes = Following::new(&session.machine)?;
         let mut evidence = begin_once(session, exercise, pid)?;
         let judgement = judge::judge(exercise, &mut evidence, &mut judge::recorded_only);
         let failed = |error: std::io::Error| Error::new(format!("eventfd: {error}"));
@@ -116,7 +118,7 @@ impl<'s> Live<'s> {
             judgement,
             tree: Vec::new(),
             notice: String::new(),
-            changes: Following::new(&session.machine)?,
+            changes,
             experiments: Experiments::new(&session.machine).map_err(failed)?,
             change: 0,
             rested: Instant::now(),
