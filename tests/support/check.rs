@@ -68,7 +68,7 @@ impl Podlab {
     pub fn elsewhere(&self) -> Podlab {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_podlab"));
         let learner = self.learner.clone();
-        Podlab { home: user::folder(), program, is_ordinary: false, learner }
+        Podlab { home: user::folder(), program, is_ordinary: false, learner, outside: None }
     }
 
     /// A folder of this learner's, gone with them.
@@ -176,6 +176,12 @@ pub struct Checked {
     pub code: i32,
     /// The verdicts.
     pub judgement: Judgement,
+}
+
+impl From<Output> for Checked {
+    fn from(output: Output) -> Checked {
+        Said::from(output).into()
+    }
 }
 
 impl From<Said> for Checked {

@@ -16,7 +16,7 @@ use crate::means::Started;
 use crate::needs;
 use crate::support::need::Need;
 use crate::support::running::until;
-use crate::support::user::ORDINARY;
+use crate::support::user::ordinary;
 
 /// Refused with one line and, at most, one hint; nothing on standard output.
 #[track_caller]
@@ -45,7 +45,8 @@ const OWN_ETC: &str = "cp -a /etc etc && mount --bind etc /etc";
 
 /// A user `ada` with a home folder and a shell.
 fn with_ada(more: &str) -> String {
-    let entry = format!("ada:x:{ORDINARY}:{ORDINARY}::$PWD/ada:/bin/sh");
+    let id = ordinary();
+    let entry = format!("ada:x:{id}:{id}::$PWD/ada:/bin/sh");
     format!(
         "{OWN_ETC} && mkdir ada && echo {entry} >>/etc/passwd && echo 'ada:*:1::::::' >>/etc/shadow && {more}"
     )
@@ -178,7 +179,8 @@ fn a_user_with_sudo_is_the_learner() {
     assert_eq!(Checked::from(command.output().expect("podlab")).judgement.learner.name, "ada");
     let findings = server.run(&host, &["doctor"]).stdout;
     let findings = String::from_utf8_lossy(&findings);
-    assert!(findings.contains(&format!("user {ORDINARY}, without CAP_SYS_ADMIN")), "{findings}");
+    let user = format!("user {}, without CAP_SYS_ADMIN", ordinary());
+    assert!(findings.contains(&user), "{findings}");
 }
 
 #[test]
@@ -249,9 +251,10 @@ fn a_planted_program_is_neither_run_nor_followed() {
     let program = program_in(&Server::of(&learner));
     let folder = program.strip_suffix("/podlab").expect("it is called podlab");
     let script = "echo '#!/bin/sh' >mine/podlab && echo \"touch $PWD/was-run\" >>mine/podlab && chmod 755 mine/podlab";
+    let id = ordinary();
     let plants = [
-        format!("mkdir mine && {script} && chown -R {ORDINARY} mine && ln -s $PWD/mine {folder}"),
-        format!("mkdir mine && {script} && chown -R {ORDINARY} mine && mv mine {folder}"),
+        format!("mkdir mine && {script} && chown -R {id} mine && ln -s $PWD/mine {folder}"),
+        format!("mkdir mine && {script} && chown -R {id} mine && mv mine {folder}"),
         format!("mkdir mine && {script} && mv mine/podlab {folder}"),
     ];
     for plant in plants {
