@@ -227,7 +227,9 @@ After=ssh.service
 
 [Service]
 ExecStart=/usr/local/bin/podlab book --port 8000
-Environment=PODLAB_LEARNER=$user
+# Its user has no home.
+Environment=PODLAB_LEARNER=$user PODLAB_HOME=%t/podlab-book
+RuntimeDirectory=podlab-book
 Restart=on-failure
 DynamicUser=yes
 CapabilityBoundingSet=
