@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use rstest::rstest;
 use serde::Deserialize;
 
+use crate::machine::turn;
 use crate::needs;
 use crate::programs::checkout;
 use crate::support::need::Need;
@@ -343,6 +344,7 @@ fn lima_itself_finds_it_valid(#[case] name: &str) {
 #[test]
 fn lima_runs_the_image_and_podlab_judges_what_runs_in_it() {
     needs!(Need::Program("limactl"), Need::NotRoot, Need::VmImage);
+    let _turn = turn();
     let image = Need::VmImage.image().expect("an image");
     let lima = Limactl::new();
     let location = format!(".images[0].location = {:?}", image.join("disk.qcow2"));

@@ -1,5 +1,5 @@
 //! The virtual machine: the foundation's labs and exercises on pure cgroup v2 with systemd, judged from
-//! outside.
+//! outside; and the tools that run it.
 
 mod accel;
 mod checker;
@@ -15,3 +15,5 @@ mod programs;
 mod qemu;
 #[path = "../support/mod.rs"]
 mod support;
+mod vagrant;
+mod world;
