@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Read by vm/provision.sh --profile node: the course's machine as a node of Kubernetes, without the
 # cluster. A kubelet runs static pods with containerd, through CRI, with cgroups made by systemd.
 #
@@ -6,34 +6,44 @@
 # becomes an image. All else are Debian's packages, except for the kubelet: vm/image/kubelet makes it.
 
 node=$(dirname "$(realpath "${BASH_SOURCE[0]}")")/node
-node_kubelet=v1.20.2
+node_version=v1.20.2
 node_packages=(busybox-static conntrack containernetworking-plugins ethtool kmod runc socat)
+node_kubelet=
 
-# Asked before anything is installed.
-node_needs_kubelet() {
-    local file=/usr/local/bin/kubelet version
-    [[ -z ${binaries-} || ! -e $binaries/kubelet ]] || file=$binaries/kubelet
-    [[ -x $file ]] || fail "no kubelet, which Debian has no package of" \
-        "sudo vm/image/kubelet makes target/kubelet/kubelet; put it in the folder of --binaries"
-    version=$("$file" --version 2>&1) || fail "$file: does not run on this machine"
-    [[ $version == "Kubernetes $node_kubelet" ]] ||
-        fail "$file: $version, where the configuration is for $node_kubelet" "vm/image/kubelet makes that"
+# Where a kubelet is. Asked before anything is installed.
+node_find_kubelet() {
+    local version
+    for node_kubelet in "${binaries:+$binaries/kubelet}" "${source:+$source/target/kubelet/kubelet}" \
+        /usr/local/bin/kubelet; do
+        [[ ! -x $node_kubelet ]] || break
+    done
+    [[ -x $node_kubelet ]] || fail "no kubelet, and Debian has no package of one" \
+        "vm/image/kubelet makes it, with the folder of --binaries as its argument, or /usr/local/bin"
+    version=$("$node_kubelet" --version 2>&1) || fail "$node_kubelet: does not run on this machine"
+    [[ $version == "Kubernetes $node_version" ]] ||
+        fail "$node_kubelet: $version, and what it reads is written for $node_version" \
+            "vm/image/kubelet makes that"
 }
-node_needs_kubelet
+node_find_kubelet
 
 profile_node() {
     install_packages "${node_packages[@]}"
+    if ! cmp --quiet "$node_kubelet" /usr/local/bin/kubelet; then
+        install --mode 755 "$node_kubelet" /usr/local/bin/kubelet.new
+        mv /usr/local/bin/kubelet.new /usr/local/bin/kubelet
+        changed+=(/usr/local/bin/kubelet)
+    fi
     node_configuration
     node_images
     node_services
 }
 
 node_configuration() {
-    local file manifests=/etc/kubernetes/manifests
-    [[ ! -d $manifests ]] || manifests=there
+    local file example=etc/kubernetes/manifests/example.yaml
+    # It is the learner's to edit and to remove: it comes once.
+    [[ ! -d /etc/kubernetes/manifests ]] || example=
     while read -r file; do
-        # The example is the learner's to edit and to remove: it comes once.
-        [[ /$file != /etc/kubernetes/manifests/* || $manifests != there ]] || continue
+        [[ $file != */manifests/* || $file == "$example" ]] || continue
         put "/$file" <"$node/root/$file"
     done < <(cd "$node/root" && find . -type f -printf '%P\n' | sort)
     put /etc/systemd/system/cri-containerd-.scope.d/podlab.conf <<'END'
@@ -108,7 +118,7 @@ node_services() {
     ! is_changed /etc/containerd/ || try "restarting containerd" systemctl restart containerd.service
     ! is_changed /usr/local/share/podlab/ /etc/containerd/ ||
         try "importing the images" systemctl restart podlab-images.service
-    ! is_changed /usr/local/bin/kubelet /etc/kubernetes/kubelet /etc/systemd/system/kubelet /etc/cni/ ||
+    ! is_changed /usr/local/bin/kubelet /etc/kubernetes/kubelet.yaml /etc/systemd/system/kubelet /etc/cni/ ||
         try "restarting the kubelet" systemctl restart kubelet.service
     [[ $(unit_is active kubelet.service) == active ]] ||
         try "starting the kubelet" systemctl start kubelet.service
