@@ -39,6 +39,8 @@ pub enum Need {
     VmImage,
     /// The same with cgroup v1: `PODLAB_VM_IMAGE_V1`, of `vm/image/build --cgroup v1`.
     VmImageV1,
+    /// The same with a kubelet: `PODLAB_VM_IMAGE_NODE`, of `vm/image/build --profile node`.
+    VmImageNode,
     /// A program on the PATH.
     Program(&'static str),
 }
@@ -61,6 +63,7 @@ impl Need {
             Need::Vm => "vm",
             Need::VmImage => "vm-image",
             Need::VmImageV1 => "vm-image-v1",
+            Need::VmImageNode => "vm-image-node",
             Need::Program(name) => name,
         }
     }
@@ -82,6 +85,7 @@ impl Need {
             Need::Vm,
             Need::VmImage,
             Need::VmImageV1,
+            Need::VmImageNode,
         ];
         known
             .into_iter()
@@ -124,7 +128,7 @@ impl Need {
                 std::env::var_os("PODLAB_VM_TARGET").is_some() || Need::VmImage.boots(),
                 "no machine: neither PODLAB_VM_TARGET nor an image in PODLAB_VM_IMAGE".to_owned(),
             ),
-            Need::VmImage | Need::VmImageV1 => {
+            Need::VmImage | Need::VmImageV1 | Need::VmImageNode => {
                 (self.boots(), "no QEMU, or no image that vm/image/build made".to_owned())
             }
             Need::Program(name) => (program(name).is_some(), format!("no {name} on the PATH")),
@@ -137,6 +141,7 @@ impl Need {
         let variable = match self {
             Need::VmImage => "PODLAB_VM_IMAGE",
             Need::VmImageV1 => "PODLAB_VM_IMAGE_V1",
+            Need::VmImageNode => "PODLAB_VM_IMAGE_NODE",
             _ => return None,
         };
         std::env::var_os(variable).map(PathBuf::from)

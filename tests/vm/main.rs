@@ -8,6 +8,7 @@ mod inside;
 mod judge;
 mod lima;
 mod machine;
+mod node;
 #[path = "../support/outside.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests that run in the machine")]
 mod outside;
