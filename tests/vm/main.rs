@@ -4,6 +4,7 @@
 mod accel;
 mod checker;
 mod foundation;
+mod image;
 mod inside;
 mod judge;
 mod lima;
