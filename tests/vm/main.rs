@@ -3,6 +3,7 @@
 
 mod accel;
 mod checker;
+mod command;
 mod foundation;
 mod image;
 mod inside;
