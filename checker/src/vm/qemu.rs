@@ -53,14 +53,30 @@ fn condition(host: &Host, name: &str) -> Result<Condition, Error> {
 fn up(host: &Host, name: &str) -> Result<Plan, Error> {
     let mut steps = Vec::new();
     if !has_image(host) {
-        let mut build = Command::new(host.vm()?.join("image/build"));
-        build.args(host.image());
-        steps.push(Step::new("building the image", build));
+        steps.extend(make_image(host)?);
     }
     let mut up = vm_qemu(host)?;
     up.args(["up", name]);
     steps.push(Step::new("booting", up));
     Ok(Plan { steps, accel: Some(accel(host)?) })
+}
+
+/// Root installs Debian; what is in the checkout stays the caller's.
+fn make_image(host: &Host) -> Result<[Step; 2], Error> {
+    let vm = host.vm()?;
+    let checkout = host.checkout.as_ref().expect("vm/ is in it");
+    let target = "x86_64-unknown-linux-gnu";
+    let mut cargo = host.command("cargo");
+    cargo.current_dir(&checkout.root).args(["build", "--release", "--locked", "--target", target]);
+    cargo.args([
+        "--config",
+        &format!(r#"target.{target}.rustflags=["-C","target-feature=+crt-static"]"#),
+    ]);
+    cargo.arg("--target-dir").arg(&checkout.target);
+    let mut build = Command::new("setpriv");
+    build.args(["--pdeathsig", "TERM", "--"]).arg(vm.join("image/build"));
+    build.arg("--binaries").arg(checkout.target.join(target).join("release")).args(host.image());
+    Ok([Step::new("compiling for", cargo), Step::new("building the image of", build)])
 }
 
 fn down(host: &Host, name: &str) -> Result<Step, Error> {
