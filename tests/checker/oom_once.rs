@@ -395,7 +395,7 @@ fn where_the_kernel_log_may_not_be_read_it_is_judged_without_and_says_so() {
 
 #[test]
 fn files_that_may_not_be_read_cost_nothing() {
-    needs!(Need::MemoryGroup);
+    needs!(Need::Root, Need::MemoryGroup);
     let learner = Learner::of(Podlab::ordinary());
     let group = learner.group();
     let _members = Started::ready(&mut group.sh(ONE_IS_KILLED));

@@ -1,6 +1,9 @@
 //! The tests of the labs and of the exercises, in a machine with pure cgroup v2 and systemd, every verdict
 //! from outside.
 
+use std::io::Write;
+use std::path::PathBuf;
+
 use podlab::exercises;
 
 use crate::inside::{Ended, Inside};
@@ -8,6 +11,7 @@ use crate::judge::{Judge, Verdicts};
 use crate::machine::{Machine, turn};
 use crate::needs;
 use crate::support::need::Need;
+use crate::world::World;
 
 /// Why a test may be left out: what it is about is not there.
 pub(crate) const NO_V1: [&str; 2] =
@@ -41,6 +45,27 @@ fn judged(exercise: &str, verdicts: &Verdicts) {
 /// The modules of `checker` with the exercises' right and wrong solutions.
 fn solutions() -> Vec<String> {
     exercises::ALL.iter().map(|exercise| exercise.id.replace('-', "_") + "::").collect()
+}
+
+/// The labs and exercises in the machine that Vagrant has brought up in that world: this program once
+/// more, from in there.
+pub(crate) fn in_world(world: &mut World) {
+    let this = std::env::current_exe().expect("this program");
+    // Rust stays where it is, although HOME does not.
+    let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+    let rust = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")].map(|(variable, folder)| {
+        let folder = std::env::var_os(variable).map_or(home.join(folder), PathBuf::from);
+        format!("{variable}='{}'", folder.display())
+    });
+    let tests = ["every_right_solution", "every_lab"].map(|test| format!("foundation::{test}"));
+    let said = world.run(&format!(
+        "exec env {} PODLAB_VM_TARGET=vagrant '{}' {}",
+        rust.join(" "),
+        this.display(),
+        tests.join(" ")
+    ));
+    let _ = writeln!(std::io::stderr(), "{said}");
+    assert_eq!(said.code, 0, "the tests in Vagrant's machine");
 }
 
 #[test]

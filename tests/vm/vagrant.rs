@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use podlab::facts::Learner;
 use podlab::params::Params;
 
+use crate::foundation;
 use crate::machine::turn;
 use crate::needs;
 use crate::programs::checkout;
@@ -173,6 +174,7 @@ fn the_box_comes_up_is_judged_from_the_host_and_goes_without_a_trace() {
     it_is_the_courses_machine(&mut world);
     judged_by_what_runs_there(&mut world);
     eprintln!("vagrant up, then judged: {} s", began.elapsed().as_secs());
+    foundation::in_world(&mut world);
     provisioned_again_nothing_changes(&mut world);
 
     world.must("vagrant destroy --force");
