@@ -260,7 +260,9 @@ END
 services() {
     local unit
     for unit in "${unwanted_units[@]}"; do
-        [[ $(unit_is enabled "$unit") == masked ]] || try "masking $unit" systemctl mask "$unit"
+        [[ $(unit_is enabled "$unit") != masked ]] || continue
+        try "masking $unit" systemctl mask "$unit"
+        [[ ! -d /run/systemd/system ]] || try "stopping $unit" systemctl stop "$unit"
     done
     # docker starts when its socket is first used.
     [[ $(unit_is enabled docker.service) != enabled ]] ||
@@ -270,7 +272,6 @@ services() {
     done
 
     [[ -d /run/systemd/system ]] || return 0
-    try "stopping what the course does not need" systemctl stop "${unwanted_units[@]}"
     ! is_changed /etc/systemd/ || try "reloading systemd" systemctl daemon-reload
     ! is_changed /etc/ssh/ || try "reloading sshd" systemctl reload ssh.service
     if is_changed /usr/local/bin/podlab /etc/systemd/system/podlab-book; then

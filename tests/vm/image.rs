@@ -14,7 +14,7 @@ use crate::support::need::Need;
 const STATE: &str = r"
     dpkg-query --show
     sudo find /etc /usr/local /home -printf '%p %m %u:%g %l %C@ %T@\n' | sort
-    systemctl list-unit-files --no-legend
+    systemctl list-unit-files --no-legend --type service,socket,target,timer
     systemctl show --property Id,ActiveState,InvocationID,ExecMainPID \
         ssh.service docker.socket containerd.service podlab-book.service
 ";
@@ -42,7 +42,8 @@ fn provisioning_again_changes_nothing() {
     assert_eq!(provision(machine, "--binaries /usr/local/bin"), (true, String::new()));
 
     let after = machine.script(STATE);
-    let changed: Vec<_> = after.lines().filter(|line| !before.lines().any(|b| b == *line)).collect();
+    let changed: Vec<_> =
+        after.lines().filter(|line| !before.lines().any(|b| b == *line)).collect();
     assert!(changed.is_empty(), "changed: {changed:#?}");
     assert_eq!(before.lines().count(), after.lines().count());
 }
