@@ -1,12 +1,14 @@
 //! A machine of the course that is up, and how to get in.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::TempDir;
 
 use crate::programs::checkout;
 use crate::support::need::Need;
@@ -21,8 +23,9 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
 pub(crate) struct Machine {
     /// As `podlab --on` takes it.
     pub(crate) target: String,
-    /// What leads ssh(1) there, and the name it has in it.
-    config: NamedTempFile,
+    /// What leads ssh(1) there, and the name it has in it. A file without a name: where the machine is in
+    /// a static, nobody would remove it.
+    config: File,
     host: String,
     /// What podlab needs to find the machine.
     environment: Vec<(&'static str, OsString)>,
@@ -72,7 +75,7 @@ impl Machine {
     ) -> Machine {
         let host = config.lines().find_map(|line| line.trim().strip_prefix("Host "));
         let host = host.expect("ssh-config names a host").trim().to_owned();
-        let mut file = NamedTempFile::new().expect("a file");
+        let mut file = tempfile::tempfile().expect("a file");
         file.write_all(config.as_bytes()).expect("the configuration is written");
         Machine { target, config: file, host, environment, _guard: None }
     }
@@ -80,7 +83,8 @@ impl Machine {
     /// `ssh OPTIONS… MACHINE`, to be followed by words that a shell in there reads.
     pub(crate) fn ssh(&self, options: &[&str]) -> Command {
         let mut ssh = Command::new("ssh");
-        ssh.arg("-F").arg(self.config.path());
+        let (own, config) = (std::process::id(), self.config.as_raw_fd());
+        ssh.arg("-F").arg(format!("/proc/{own}/fd/{config}"));
         ssh.args(["-o", "BatchMode=yes", "-o", "LogLevel=ERROR"]).args(options).arg(&self.host);
         ssh
     }
