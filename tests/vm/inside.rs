@@ -98,8 +98,9 @@ impl Inside {
         machine.script(&format!("rm -f {folder}/socket"));
         let socket = judge.socket();
         let mut ssh = machine.ssh(&["-R", &format!("{folder}/socket:{}", socket.display())]);
-        ssh.arg(how)
-            .arg(format!("PODLAB_OUTSIDE={folder} PATH={folder}/bin:$PATH:/usr/sbin:/sbin"));
+        // Two processors; who waits for the host needs none.
+        ssh.arg(how).arg(format!("PODLAB_OUTSIDE={folder} RUST_TEST_THREADS=3"));
+        ssh.arg(format!("PATH={folder}/bin:$PATH:/usr/sbin:/sbin"));
         ssh.arg(Programs::built().test(program)).args(filters).arg("2>&1");
         let mut tests = ssh.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("ssh");
         let mut ended = Ended::default();
