@@ -47,6 +47,18 @@ use super::normal::{normal, same};
     "Killed process 911 (a) total-vm:70052kB, anon-rss:32900kB, file-rss:1604kB, shmem-rss:0kB, UID:0 pgtables:112kB"
 )]
 #[case::a_counter_that_went_up("memory.failcnt 0 -> 35", "memory.failcnt 0 -> 12")]
+#[case::who_was_judged(
+    "judged: fake-init 566, child of fake-init 562 on qemu\nsaw fake-init 566: NSpid 566 1",
+    "judged: fake-init 912, child of fake-init 900 on qemu\nsaw fake-init 912: NSpid 912 1"
+)]
+#[case::how_soon(
+    "it ended 37 ms after SIGTERM, within 25 ms",
+    "it ended 4 ms after SIGTERM, within 0 ms"
+)]
+#[case::fewer_inside(
+    "saw 2 processes in its /proc, 110 in yours",
+    "saw 2 processes in its /proc, 98 in yours"
+)]
 fn these_are_the_same(#[case] one: &str, #[case] other: &str) {
     assert!(same(one, other), "{}\n{}", normal(one), normal(other));
 }
@@ -86,6 +98,8 @@ fn these_are_the_same(#[case] one: &str, #[case] other: &str) {
 #[case::killed_or_not("oom_kill 0 -> 1", "oom_kill 0 -> 2")]
 #[case::peak("memory.max_usage_in_bytes 0 -> 33554432", "memory.max_usage_in_bytes 0 -> 16777216")]
 #[case::amount_in_bytes("touch 8388608 bytes", "touch 16777216 bytes")]
+#[case::what_is_no_pid_of_the_judged("saw heron-1111", "saw heron-1112")]
+#[case::points("3 of 8 points", "8 of 8 points")]
 fn these_are_not_the_same(#[case] one: &str, #[case] other: &str) {
     assert!(!same(one, other), "{}", normal(one));
 }

@@ -23,7 +23,8 @@ pub(crate) use parse::{Step, transcripts};
 fn a_page_shows_what_a_terminal_shows(#[files("../book/src/*.md")] page: PathBuf) {
     let text = sources::text(&page);
     let transcripts = transcripts(&text).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
-    let differing: Vec<_> = transcripts.iter().filter_map(difference).collect();
+    let sessions = transcripts.chunk_by(|_, next| next.continued);
+    let differing: Vec<_> = sessions.flat_map(differences).collect();
     if std::env::var_os("PODLAB_BLESS").is_some_and(|value| value == "1") {
         bless(&page, text, &differing);
     } else {
@@ -41,18 +42,27 @@ struct Difference<'t> {
     now: Result<String, String>,
 }
 
-/// How `transcript` differs from what the machine shows, if it can be run here and differs.
-fn difference(transcript: &Transcript) -> Option<Difference<'_>> {
-    let needs: Vec<_> = transcript.needs.iter().map(|name| Need::named(name)).collect();
+/// How the transcripts of one session differ from what the machine shows, if they can be run here.
+fn differences(session: &[Transcript]) -> Vec<Difference<'_>> {
+    let needs: Vec<_> = session[0].needs.iter().map(|name| Need::named(name)).collect();
     if !met(&needs) {
-        return None;
+        return Vec::new();
     }
     if needs.contains(&Need::Docker) {
         ensure_busybox();
     }
-    let now = session::run(transcript).map(|outputs| transcript.with_outputs(&outputs));
-    let same = now.as_ref().is_ok_and(|now| normal::same(&transcript.text(), now));
-    (!same).then_some(Difference { transcript, now })
+    let mut outputs = match session::run(session) {
+        Ok(outputs) => outputs.into_iter(),
+        Err(why) => return vec![Difference { transcript: &session[0], now: Err(why) }],
+    };
+    let shown = session.iter().map(|transcript| {
+        let outputs: Vec<_> = outputs.by_ref().take(transcript.steps.len()).collect();
+        (transcript, transcript.with_outputs(&outputs))
+    });
+    shown
+        .filter(|(transcript, now)| !normal::same(&transcript.text(), now))
+        .map(|(transcript, now)| Difference { transcript, now: Ok(now) })
+        .collect()
 }
 
 impl Difference<'_> {

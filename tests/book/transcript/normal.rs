@@ -50,6 +50,7 @@ static VOLATILE: LazyLock<Regex> = LazyLock::new(|| {
           | \b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\ \d{1,2}\ (?:\d\d:\d\d(?::\d\d)?(?:\ \d{4})?|\d{4})\b
           | \b\d{1,3}:\d\d(?::\d\d)?(?:\.\d+)?\b
           | \b\d+\.\d+\ ?(?:s|ms|µs|us|ns|seconds)\b
+          | \b(?:within|after)\ \d+\ ms\b | \b\d+\ ms\ after\b
         )
         | (?<memory>
             \b(?:Vm|Rss|Pss|Shared|Private|Size)[A-Za-z_]*:\ [1-9]\d*\ kB
@@ -69,7 +70,7 @@ static VOLATILE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// What says of the numbers in its first group what they are.
-static TOLD: LazyLock<[(Kind, Regex); 7]> = LazyLock::new(|| {
+static TOLD: LazyLock<[(Kind, Regex); 9]> = LazyLock::new(|| {
     let told = |kind, pattern| (kind, Regex::new(pattern).expect("a pattern"));
     let named = r"(?i)\b(?:[a-z]*pid|tid|tgid|pgid|sid|process|child|parent|cgroup\.proc)s?\b ?[:=#]? ?((?:\d+\b,? ?)+)";
     [
@@ -78,8 +79,10 @@ static TOLD: LazyLock<[(Kind, Regex); 7]> = LazyLock::new(|| {
         told(Kind::Pid, r"(?:\b[a-z][\w.-]*|\{[\w.-]+\})\((\d+)\)"),
         told(Kind::Pid, r"\b(\d+) (?:has|is|was|exits|exited|ends|ended|waits)\b"),
         told(Kind::Pid, r"Killed process (\d+)"),
+        told(Kind::Pid, r"\b(?:judged:|saw|child of) [a-z][\w.-]* (\d+)\b"),
         told(Kind::Inode, r"(?i)\b(?:inode|ino)s?\b ?[:=#]? ?(\d+)"),
         told(Kind::Many, r"\b(\d+) (?:other )?processes\b"),
+        told(Kind::Many, r"\b(\d+) in yours\b"),
     ]
 });
 

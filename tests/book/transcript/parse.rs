@@ -11,6 +11,8 @@ pub(crate) struct Transcript {
     pub(crate) needs: Vec<String>,
     /// Whether it is run without privileges.
     pub(crate) ordinary: bool,
+    /// Whether it goes on where the one before it on the page ended.
+    pub(crate) continued: bool,
     /// The commands, each with what it printed.
     pub(crate) steps: Vec<Step>,
     /// The bytes of the chapter between the fences.
@@ -74,6 +76,7 @@ fn transcript(chapter: &str, block: Range<usize>, comment: &str) -> Result<Trans
     let mut transcript = Transcript {
         needs: Vec::new(),
         ordinary: false,
+        continued: false,
         steps: steps(&text[start..end]).map_err(told)?,
         body: block.start + start..block.start + end,
     };
@@ -83,6 +86,7 @@ fn transcript(chapter: &str, block: Range<usize>, comment: &str) -> Result<Trans
                 transcript.needs = needs.split(',').map(str::to_owned).collect();
             }
             Some(("as", "ordinary")) => transcript.ordinary = true,
+            None if word == "continued" => transcript.continued = true,
             _ => return Err(told(format!("'{word}' means nothing in a transcript's comment"))),
         }
     }

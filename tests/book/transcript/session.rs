@@ -16,10 +16,12 @@ use regex::Regex;
 
 use super::parse::Transcript;
 use crate::support::footprint::Mark;
+use crate::support::need::Need;
 use crate::support::user::{as_ordinary, folder};
 
-/// How long a whole transcript may take.
+/// How long a session may take, and one in which a machine is started, under emulation perhaps.
 const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE_WITH_MACHINE: Duration = Duration::from_secs(900);
 
 /// What the reader's home is called in the book; the test's is a temporary folder.
 const HOME: &str = "/home/you";
@@ -27,38 +29,67 @@ const HOME: &str = "/home/you";
 /// What the reader's cgroup is called in the book; the test's is that of whoever runs the tests.
 const CGROUP: &str = "/user.slice";
 
+/// Names the folder with the image of the course's machine.
+const IMAGE: &str = "PODLAB_VM_IMAGE";
+
 /// Where the introduction has the reader build podlab and the labs.
 const PROGRAMS: &str = "podlab/target/release";
 
-/// Runs the commands of `transcript`, and says what each of them printed. Whatever they leave running
-/// is ended.
-pub(crate) fn run(transcript: &Transcript) -> Result<Vec<String>, String> {
+/// Runs the commands of the transcripts of one session, and says what each command printed. Whatever
+/// they leave running is ended.
+pub(crate) fn run(session: &[Transcript]) -> Result<Vec<String>, String> {
     let home = folder();
-    fs::create_dir_all(home.path().join(PROGRAMS)).expect("a folder");
-    for program in programs_named_in(&transcript.text()) {
-        let name = program.file_name().expect("a program has a name");
-        fs::copy(&program, home.path().join(PROGRAMS).join(name)).expect("copy a program");
+    let programs = home.path().join(PROGRAMS);
+    fs::create_dir_all(&programs).expect("a folder");
+    if starts_machine(session) {
+        checkout_with_static_podlab(&programs);
+    } else {
+        let text: String = session.iter().map(Transcript::text).collect();
+        for program in programs_named_in(&text) {
+            let name = program.file_name().expect("a program has a name");
+            fs::copy(&program, programs.join(name)).expect("copy a program");
+        }
     }
     let work = home.path().join("work");
     fs::create_dir(&work).expect("a folder");
-    if transcript.ordinary {
+    if session[0].ordinary {
         std::os::unix::fs::chown(&work, owner_of(home.path()), None).expect("chown");
     }
     let end = format!("end-of-step-{}\n", home.path().display());
-    let shown = terminal(transcript, home.path(), &end)?;
+    let shown = terminal(session, home.path(), &end)?;
     Ok(outputs(&shown, &end, home.path()))
 }
 
+fn starts_machine(session: &[Transcript]) -> bool {
+    session[0].needs.iter().any(|need| need == Need::VmImage.name())
+}
+
+/// What podlab needs to start a machine and to send itself there: the checkout around it, and to be
+/// static, as it is where an image was made.
+fn checkout_with_static_podlab(programs: &Path) {
+    let root = crate::sources::root();
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let podlab = root.join("target").join(target).join("release/podlab");
+    fs::copy(&podlab, programs.join("podlab"))
+        .unwrap_or_else(|error| panic!("{}: {error}", podlab.display()));
+    let checkout = programs.ancestors().nth(2).expect("target/release is in the checkout");
+    for name in ["Cargo.toml", "labs", "vm"] {
+        std::os::unix::fs::symlink(root.join(name), checkout.join(name)).expect("a link");
+    }
+}
+
 /// Everything that the commands print, with the line `end` after what each of them printed.
-fn terminal(transcript: &Transcript, home: &Path, end: &str) -> Result<String, String> {
+fn terminal(session: &[Transcript], home: &Path, end: &str) -> Result<String, String> {
     let mark = Mark::new("transcript");
     let (reader, writer) = std::io::pipe().expect("a pipe");
-    let mut bash = bash(transcript, home, end);
+    let mut bash = bash(session, home, end);
     mark.put_on(&mut bash).stdout(writer.try_clone().expect("a descriptor")).stderr(writer);
     let mut child = bash.spawn().expect("bash");
     // The command holds the writing end, which would keep the pipe open.
     drop(bash);
-    let shown = read_until(reader, end, transcript.steps.len());
+    let steps = session.iter().map(|transcript| transcript.steps.len()).sum();
+    let deadline = if starts_machine(session) { DEADLINE_WITH_MACHINE } else { DEADLINE };
+    let shown = read_until(reader, end, steps, deadline);
     mark.end_all();
     // One that threw its environment away is still in the group.
     let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
@@ -66,17 +97,17 @@ fn terminal(transcript: &Transcript, home: &Path, end: &str) -> Result<String, S
     shown
 }
 
-fn bash(transcript: &Transcript, home: &Path, end: &str) -> Command {
+fn bash(session: &[Transcript], home: &Path, end: &str) -> Command {
     // The status of a step is that which the next one reads as $?.
     let driver = format!(
         r#"for __step; do eval "$__step"; __status=$?; printf %s '{end}'; (exit $__status); done"#
     );
     let mut bash = Command::new("bash");
-    if transcript.ordinary {
+    if session[0].ordinary {
         as_ordinary(&mut bash);
     }
     bash.args(["--noprofile", "--norc", "-c", &driver, "bash"])
-        .args(transcript.steps.iter().map(|step| &step.command))
+        .args(session.iter().flat_map(|transcript| &transcript.steps).map(|step| &step.command))
         .env_clear()
         .env("PATH", path_with(&home.join(PROGRAMS)))
         .env("HOME", home)
@@ -84,6 +115,7 @@ fn bash(transcript: &Transcript, home: &Path, end: &str) -> Command {
         .env("PODLAB_LEARNER", "you")
         .env("LC_ALL", "C")
         .env("TERM", "dumb")
+        .envs(std::env::var_os(IMAGE).map(|image| (IMAGE, image)))
         .current_dir(home.join("work"))
         .stdin(Stdio::null())
         .process_group(0);
@@ -101,8 +133,13 @@ fn owner_of(home: &Path) -> Option<u32> {
 }
 
 /// Reads until `end` has come `times` times, or nobody can write any more.
-fn read_until(mut reader: PipeReader, end: &str, times: usize) -> Result<String, String> {
-    let until = Instant::now() + DEADLINE;
+fn read_until(
+    mut reader: PipeReader,
+    end: &str,
+    times: usize,
+    deadline: Duration,
+) -> Result<String, String> {
+    let until = Instant::now() + deadline;
     let mut shown = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -112,8 +149,8 @@ fn read_until(mut reader: PipeReader, end: &str, times: usize) -> Result<String,
         }
         let left = PollTimeout::try_from(until.saturating_duration_since(Instant::now()));
         let mut ready = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut ready, left.expect("a minute fits")).expect("poll") == 0 {
-            return Err(format!("not done after {DEADLINE:?}; it showed:\n{text}"));
+        if poll(&mut ready, left.expect("it fits")).expect("poll") == 0 {
+            return Err(format!("not done after {deadline:?}; it showed:\n{text}"));
         }
         match reader.read(&mut buffer).expect("read the pipe") {
             0 => return Err(format!("bash ended early; it showed:\n{text}")),
